@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+//! The seam between the switch and its ports. Every stage takes a frame with its virtio header and segment count, so that
+//! segmentation offload is a change inside stages, not between them.
+
+use crate::Drop;
+
+/// `struct virtio_net_hdr` (virtio 1.2, section 5.1.6) as IFF_VNET_HDR gives it: 10 bytes, native endianness.
+/// All zero: no offload, checksums complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VnetHeader(pub [u8; 10]);
+
+impl VnetHeader {
+    /// Bytes before each frame on a tap.
+    pub const LEN: usize = 10;
+}
+
+/// One Ethernet frame, without FCS, on its way between ports.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// Offload state of `bytes`.
+    pub vnet: VnetHeader,
+    /// From the destination address on.
+    pub bytes: &'a [u8],
+    /// How many frames this is on the wire: 1, or more for a super-frame that still must be cut.
+    pub segments: u16,
+}
+
+impl<'a> Frame<'a> {
+    /// A plain frame: nothing left to offload.
+    pub fn plain(bytes: &'a [u8]) -> Self {
+        Self { vnet: VnetHeader::default(), bytes, segments: 1 }
+    }
+}
+
+/// What the switch asks of a port. Called from any native thread, several at once; never blocks.
+pub trait PortTransmit: Send + Sync {
+    /// Sends one frame out of this port, or says why not.
+    fn transmit(&self, frame: &Frame<'_>) -> Result<(), Drop>;
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+//! What every native part shares: errors, drop reasons, the record queue to TypeScript, and the seam between switch and ports.
+
+mod drops;
+mod error;
+mod frame;
+mod handle;
+mod queue;
+mod text_map;
+
+pub use drops::{Drop, DropCounters};
+pub use error::{Error, Result};
+pub use frame::{Frame, PortTransmit, VnetHeader};
+pub use handle::{Handle, next_handle};
+pub use queue::{RecordQueue, RecordType};
+pub use text_map::{TextMap, TextMapWriter};
