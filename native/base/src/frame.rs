@@ -2,7 +2,7 @@
 //! The seam between the switch and its ports. Every stage takes a frame with its virtio header and segment count, so that
 //! segmentation offload is a change inside stages, not between them.
 
-use crate::Drop;
+use crate::{Drop, Handle};
 
 /// `struct virtio_net_hdr` (virtio 1.2, section 5.1.6) as IFF_VNET_HDR gives it: 10 bytes, native endianness.
 /// All zero: no offload, checksums complete.
@@ -36,4 +36,13 @@ impl<'a> Frame<'a> {
 pub trait PortTransmit: Send + Sync {
     /// Sends one frame out of this port, or says why not.
     fn transmit(&self, frame: &Frame<'_>) -> Result<(), Drop>;
+}
+
+/// What a port asks of the switch it belongs to. Called from the port's own threads; never blocks.
+pub trait FrameSink: Send + Sync {
+    /// A frame came in at this port: it is forwarded, parked or dropped before this returns.
+    fn input(&self, port: Handle, frame: &Frame<'_>);
+
+    /// The port carries nothing any more: disables it and deletes the rules that lead to it, at once.
+    fn port_lost(&self, port: Handle);
 }

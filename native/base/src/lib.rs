@@ -10,7 +10,7 @@ mod text_map;
 
 pub use drops::{Drop, DropCounters};
 pub use error::{Error, Result};
-pub use frame::{Frame, PortTransmit, VnetHeader};
+pub use frame::{Frame, FrameSink, PortTransmit, VnetHeader};
 pub use handle::{Handle, next_handle};
 pub use queue::{RecordQueue, RecordType};
 pub use text_map::{TextMap, TextMapWriter};
