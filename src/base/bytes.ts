@@ -25,7 +25,16 @@ export class Utf8Decoder {
     let i = 0;
     while (i < input.length) {
       const lead = input[i] as number;
-      const length = lead < 0x80 ? 1 : lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+      const length =
+        lead < 0x80
+          ? 1
+          : lead >= 0xc2 && lead < 0xe0
+            ? 2
+            : lead >= 0xe0 && lead < 0xf0
+              ? 3
+              : lead >= 0xf0 && lead < 0xf5
+                ? 4
+                : 0;
       if (length === 0) {
         text += '\ufffd';
         i++;

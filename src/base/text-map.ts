@@ -17,7 +17,9 @@ export function parseTextMap(bytes: Uint8Array): TextMap {
 }
 
 /** Writes a text map; an array repeats its key, undefined leaves it out, line breaks in values become spaces. */
-export function writeTextMap(map: Readonly<Record<string, string | number | readonly string[] | undefined>>): Uint8Array {
+export function writeTextMap(
+  map: Readonly<Record<string, string | number | readonly string[] | undefined>>,
+): Uint8Array {
   let text = '';
   for (const [key, value] of Object.entries(map)) {
     if (value === undefined) continue;

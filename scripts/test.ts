@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+// Runs the suites one after another and adds up what each runner counted. A suite that counts nothing has failed.
+
+import {spawn} from 'node:child_process';
+import {createInterface} from 'node:readline';
+
+interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+interface Suite {
+  readonly name: string;
+  readonly command: readonly string[];
+  readonly env?: Record<string, string>;
+  /** Why the suite cannot run here; in CI that is a failure. */
+  readonly blocked?: string | undefined;
+  /** Adds what one line of output says to the counts. */
+  count(line: string, counts: Counts): void;
+}
+
+const root = process.getuid?.() === 0;
+const ava = (...args: string[]): string[] => ['node_modules/.bin/ava', '--tap', ...args];
+const needsRoot = root ? undefined : 'needs root (network namespaces): run it with sudo';
+
+/** TAP (ava): one line for each test at the top level. */
+function countTap(line: string, counts: Counts): void {
+  if (/^ok \d+ .*# (SKIP|TODO)/.test(line)) counts.skipped++;
+  else if (/^ok \d+/.test(line)) counts.passed++;
+  else if (/^not ok \d+/.test(line)) counts.failed++;
+}
+
+/** cargo test: a summary for each test binary. */
+function countCargo(line: string, counts: Counts): void {
+  const summary = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/.exec(line);
+  if (!summary) return;
+  counts.passed += Number(summary[1]);
+  counts.failed += Number(summary[2]);
+  counts.skipped += Number(summary[3]);
+}
+
+const suites: readonly Suite[] = [
+  {name: 'unit', command: ava(), count: countTap},
+  {
+    name: 'contract',
+    command: ava('--config', 'tests/contract/ava.config.js'),
+    env: {IPOP_REQUIRE_NATIVE: '1'},
+    count: countTap,
+  },
+  {
+    name: 'native',
+    command: ['cargo', 'test', '--locked', '--workspace', '--manifest-path', 'native/Cargo.toml', '--no-fail-fast'],
+    count: countCargo,
+  },
+  {name: 'integration', command: ava('--config', 'tests/integration/ava.config.js'), count: countTap},
+  {name: 'e2e', command: ava('--config', 'tests/e2e/ava.config.js'), blocked: needsRoot, count: countTap},
+];
+
+async function run(suite: Suite): Promise<Counts> {
+  const counts: Counts = {passed: 0, failed: 0, skipped: 0};
+  console.log(`\n== ${suite.name}`);
+  if (suite.blocked) {
+    console.log(`${process.env['CI'] ? 'FAILED' : 'SKIPPED'}: ${suite.name} ${suite.blocked}`);
+    counts[process.env['CI'] ? 'failed' : 'skipped'] = 1;
+    return counts;
+  }
+  const [program = '', ...args] = suite.command;
+  const child = spawn(program, args, {env: {...process.env, ...suite.env}, stdio: ['ignore', 'pipe', 'inherit']});
+  const lines = createInterface({input: child.stdout});
+  lines.on('line', (line) => {
+    console.log(line);
+    suite.count(line, counts);
+  });
+  const drained = new Promise<void>((resolve) => lines.once('close', resolve));
+  const code = await new Promise<number>((resolve) => {
+    child.once('error', (error) => {
+      console.log(`cannot run ${program}: ${error.message}`);
+      resolve(127);
+    });
+    child.once('exit', (status) => resolve(status ?? 1));
+  });
+  await drained;
+  if ((code !== 0 || counts.passed === 0) && counts.failed === 0) {
+    console.log(`FAILED: suite ${suite.name} ended with exit code ${code} after ${counts.passed} passed tests`);
+    counts.failed = 1;
+  }
+  return counts;
+}
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !suites.some((suite) => suite.name === name));
+if (unknown.length > 0) {
+  console.error(`No suite named ${unknown.join(', ')}; there are: ${suites.map((suite) => suite.name).join(', ')}`);
+  process.exit(64);
+}
+const total: Counts = {passed: 0, failed: 0, skipped: 0};
+const summary: string[] = [];
+for (const suite of suites.filter((one) => wanted.length === 0 || wanted.includes(one.name))) {
+  const start = Date.now();
+  const counts = await run(suite);
+  const seconds = Math.round((Date.now() - start) / 1000);
+  summary.push(
+    `${suite.name.padEnd(12)} ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped  (${seconds} s)`,
+  );
+  total.passed += counts.passed;
+  total.failed += counts.failed;
+  total.skipped += counts.skipped;
+}
+console.log(`\n${summary.join('\n')}`);
+console.log(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}`);
+process.exit(total.failed > 0 ? 1 : 0);
