@@ -15,8 +15,11 @@ export interface Host {
   wallMs(): number;
   /** Calls back once, not before `delayMs`, from the loop; a second call replaces the first. undefined: none. */
   setTimer(delayMs: number | undefined, callback: () => void): void;
-  /** Calls back from the loop whenever records wait (level-triggered). */
-  onRecords(callback: () => void): void;
+  /**
+   * Calls back once for each native record, header included (ipop.h), in order; promise jobs run to their end before the next one, at
+   * most 256 records a turn. The array is the callback's own. The host empties the queue itself: nobody else calls `ipop_poll`.
+   */
+  onRecord(callback: (record: Uint8Array) => void): void;
   /** SIGTERM, SIGINT, SIGHUP by number. */
   onSignal(callback: (signal: number) => void): void;
   /** Writes text to standard output. */
