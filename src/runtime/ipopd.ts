@@ -3,9 +3,11 @@
 
 import type {Host} from './host.ts';
 
-/** The host of this process. Throws where there is none, so that a bundle run by the wrong program says so. */
-export function ipopdHost(): Host {
-  const host = (globalThis as {__host?: Host}).__host;
-  if (host === undefined) throw new Error('This bundle runs inside ipopd only');
-  return host;
+/** The host of this process. */
+export const host: Host = find();
+
+function find(): Host {
+  const found = (globalThis as {__host?: Host}).__host;
+  if (found === undefined) throw new Error('this bundle runs inside ipopd only');
+  return found;
 }

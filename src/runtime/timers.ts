@@ -47,6 +47,22 @@ export class Timers {
     this.#arm();
   }
 
+  /** Makes setTimeout and its kin global, for the @xmpp packages; our own code is handed the object. */
+  install(): void {
+    type Rest = readonly unknown[];
+    type Action = (...args: Rest) => void;
+    // HTML's rules: no number is 0 ms, an interval has at least 4 ms.
+    const span = (delay: unknown, least: number) => Math.max(least, Number(delay) || 0);
+    Object.assign(globalThis, {
+      setTimeout: (action: Action, delay?: unknown, ...args: Rest) =>
+        this.set(span(delay, 0), undefined, () => action(...args)),
+      setInterval: (action: Action, delay?: unknown, ...args: Rest) =>
+        this.set(span(delay, 4), span(delay, 4), () => action(...args)),
+      clearTimeout: (id?: number) => this.clear(id),
+      clearInterval: (id?: number) => this.clear(id),
+    });
+  }
+
   #first(): Timer | undefined {
     let first: Timer | undefined;
     for (const timer of this.#timers) if (first === undefined || timer.at < first.at) first = timer;
@@ -69,20 +85,4 @@ export class Timers {
     this.#arm();
     if (due) timer.callback();
   }
-}
-
-/** setTimeout and its kin for the @xmpp packages; our own code is handed `Timers`. */
-export function installTimers(timers: Timers): void {
-  type Rest = readonly unknown[];
-  const callable = (callback: (...args: Rest) => void, args: Rest) => () => callback(...args);
-  // HTML's rules: no number is 0 ms, an interval has at least 4 ms.
-  const span = (delay: unknown, least: number) => Math.max(least, Number(delay) || 0);
-  Object.assign(globalThis, {
-    setTimeout: (callback: (...args: Rest) => void, delay?: unknown, ...args: Rest) =>
-      timers.set(span(delay, 0), undefined, callable(callback, args)),
-    setInterval: (callback: (...args: Rest) => void, delay?: unknown, ...args: Rest) =>
-      timers.set(span(delay, 4), span(delay, 4), callable(callback, args)),
-    clearTimeout: (id?: number) => timers.clear(id),
-    clearInterval: (id?: number) => timers.clear(id),
-  });
 }
