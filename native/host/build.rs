@@ -12,15 +12,10 @@ use rquickjs::{CatchResultExt, Context, Module, Runtime};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=IPOP_BUNDLE");
-    let bundle = env::var_os("IPOP_BUNDLE")
-        .map_or_else(|| PathBuf::from("../../dist/ipop.js"), PathBuf::from);
+    let bundle = env::var_os("IPOP_BUNDLE").map_or_else(|| PathBuf::from("../../dist/ipop.js"), PathBuf::from);
     println!("cargo::rerun-if-changed={}", bundle.display());
-    let source = fs::read(&bundle).map_err(|error| {
-        format!(
-            "cannot read the bundle {} (scripts/build makes it): {error}",
-            bundle.display()
-        )
-    })?;
+    let source = fs::read(&bundle)
+        .map_err(|error| format!("cannot read the bundle {} (scripts/build makes it): {error}", bundle.display()))?;
     let out = PathBuf::from(env::var("OUT_DIR")?).join("ipop.bytecode");
     fs::write(out, compile(source)?)?;
     Ok(())
@@ -29,21 +24,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn compile(source: Vec<u8>) -> Result<Vec<u8>, Box<dyn Error>> {
     let big = env::var("CARGO_CFG_TARGET_ENDIAN")? == "big";
     let options = WriteOptions {
-        endianness: if big {
-            WriteOptionsEndianness::Big
-        } else {
-            WriteOptionsEndianness::Little
-        },
+        endianness: if big { WriteOptionsEndianness::Big } else { WriteOptionsEndianness::Little },
         // Line numbers stay: a stack trace is worth 10 kB.
         strip_source: true,
         ..WriteOptions::default()
     };
     let context = Context::full(&Runtime::new()?)?;
     context.with(|ctx| {
-        let compiled = Module::declare(ctx.clone(), "ipop.js", source)
-            .and_then(|module| module.write(options));
-        compiled
-            .catch(&ctx)
-            .map_err(|error| format!("cannot compile the bundle: {error}").into())
+        let compiled = Module::declare(ctx.clone(), "ipop.js", source).and_then(|module| module.write(options));
+        compiled.catch(&ctx).map_err(|error| format!("cannot compile the bundle: {error}").into())
     })
 }

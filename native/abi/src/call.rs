@@ -14,9 +14,7 @@ static LAST_ERROR: Mutex<String> = Mutex::new(String::new());
 pub fn run(body: impl FnOnce() -> Result<c_int>) -> c_int {
     let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_default();
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
         Err(Error::new(libc::EIO, format!("internal error: {text}")))
     });
     result.unwrap_or_else(|error| {
@@ -88,11 +86,7 @@ pub fn put(out: &mut [u8], value: &[u8]) -> Result<c_int> {
     let Some(place) = out.get_mut(..value.len()) else {
         return Err(Error::new(
             libc::ENOSPC,
-            format!(
-                "the buffer of {} bytes is too small for {}",
-                out.len(),
-                value.len()
-            ),
+            format!("the buffer of {} bytes is too small for {}", out.len(), value.len()),
         ));
     };
     place.copy_from_slice(value);
@@ -101,16 +95,13 @@ pub fn put(out: &mut [u8], value: &[u8]) -> Result<c_int> {
 
 /// A count as a result.
 pub fn count(n: usize) -> Result<c_int> {
-    c_int::try_from(n)
-        .map_err(|_| Error::new(libc::EOVERFLOW, format!("{n} does not fit into an int")))
+    c_int::try_from(n).map_err(|_| Error::new(libc::EOVERFLOW, format!("{n} does not fit into an int")))
 }
 
 fn check(data: *const u8, len: c_int) -> Result<usize> {
     match usize::try_from(len) {
         Err(_) => Err(Error::new(libc::EINVAL, format!("negative length {len}"))),
-        Ok(len) if len > 0 && data.is_null() => {
-            Err(Error::new(libc::EINVAL, "no buffer was given"))
-        }
+        Ok(len) if len > 0 && data.is_null() => Err(Error::new(libc::EINVAL, "no buffer was given")),
         Ok(len) => Ok(len),
     }
 }

@@ -29,9 +29,7 @@ pub fn with<T>(body: impl FnOnce(&mut Process) -> Result<T>) -> Result<T> {
 
 impl Process {
     fn start() -> Result<Self> {
-        Ok(Self {
-            queue: Arc::new(RecordQueue::new()?),
-        })
+        Ok(Self { queue: Arc::new(RecordQueue::new()?) })
     }
 
     fn stop(self) {}
@@ -83,10 +81,7 @@ pub unsafe extern "C" fn ipop_poll(buf: *mut u8, cap: c_int) -> c_int {
         // SAFETY: our caller's promise.
         let buf = unsafe { buffer(buf, cap) }?;
         if buf.len() < 65536 + 16 {
-            return Err(Error::new(
-                libc::EINVAL,
-                format!("a buffer of {cap} bytes may not hold one record"),
-            ));
+            return Err(Error::new(libc::EINVAL, format!("a buffer of {cap} bytes may not hold one record")));
         }
         with(|process| count(process.queue.poll(buf)))
     })
@@ -102,10 +97,7 @@ pub unsafe extern "C" fn ipop_last_error(buf: *mut u8, cap: c_int) -> c_int {
         let text = last_error();
         // SAFETY: our caller's promise.
         let buf = unsafe { buffer(buf, cap) }?;
-        put(
-            buf,
-            &text.as_bytes()[..text.floor_char_boundary_at(buf.len())],
-        )
+        put(buf, &text.as_bytes()[..text.floor_char_boundary_at(buf.len())])
     })
 }
 
@@ -126,8 +118,7 @@ pub unsafe extern "C" fn ipop_process_counters(buf: *mut u8, cap: c_int) -> c_in
 
 /// Threads of this process now, the caller's included.
 fn threads() -> Result<u64> {
-    let tasks = std::fs::read_dir("/proc/self/task")
-        .map_err(|error| Error::io("cannot count threads", &error))?;
+    let tasks = std::fs::read_dir("/proc/self/task").map_err(|error| Error::io("cannot count threads", &error))?;
     Ok(tasks.count() as u64)
 }
 

@@ -56,14 +56,11 @@ pub fn run(program: &Program<'_>, args: impl Iterator<Item = OsString>) -> u8 {
 
 fn start(program: &Program<'_>, args: Vec<OsString>) -> Result<u8, String> {
     let signals = Signals::block().map_err(|error| format!("cannot read signals: {error}"))?;
-    let engine =
-        Engine::new(args).map_err(|error| format!("cannot make the JavaScript engine: {error}"))?;
+    let engine = Engine::new(args).map_err(|error| format!("cannot make the JavaScript engine: {error}"))?;
     engine.turn(|ctx| match program.0 {
         Form::Source(text) => Module::evaluate(ctx.clone(), "program.js", text).map(drop),
         // SAFETY: Program::bytecode has the caller's promise.
-        Form::Bytecode(bytes) => unsafe { Module::load(ctx.clone(), bytes) }?
-            .eval()
-            .map(drop),
+        Form::Bytecode(bytes) => unsafe { Module::load(ctx.clone(), bytes) }?.eval().map(drop),
     });
     if engine.failed.get() {
         return Ok(EXIT_START_FAILED);
@@ -87,19 +84,12 @@ impl Engine {
         runtime.set_memory_limit(MEMORY_LIMIT);
         runtime.set_max_stack_size(STACK_LIMIT);
         let state = Rc::clone(&shared);
-        runtime.set_host_promise_rejection_tracker(Some(Box::new(
-            move |ctx, promise, reason, handled| {
-                state.track_rejection(&ctx, promise, reason, handled);
-            },
-        )));
+        runtime.set_host_promise_rejection_tracker(Some(Box::new(move |ctx, promise, reason, handled| {
+            state.track_rejection(&ctx, promise, reason, handled);
+        })));
         let context = Context::full(&runtime)?;
         context.with(|ctx| host_object::install(&ctx, &shared, args))?;
-        Ok(Self {
-            context,
-            runtime,
-            shared,
-            failed: Cell::new(false),
-        })
+        Ok(Self { context, runtime, shared, failed: Cell::new(false) })
     }
 
     /// One turn: a call into the program, then its promise jobs to the end. What nobody caught is logged, and the next turn comes.
@@ -114,9 +104,7 @@ impl Engine {
             match self.runtime.execute_pending_job() {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(job) => job
-                    .0
-                    .with(|ctx| self.uncaught("exception", &describe(&ctx, ctx.catch()))),
+                Err(job) => job.0.with(|ctx| self.uncaught("exception", &describe(&ctx, ctx.catch()))),
             }
         }
         self.report_rejections();
@@ -129,9 +117,7 @@ impl Engine {
         }
         self.context.with(|ctx| {
             for reason in reasons {
-                let text = reason
-                    .restore(&ctx)
-                    .map_or_else(|error| error.to_string(), |value| describe(&ctx, value));
+                let text = reason.restore(&ctx).map_or_else(|error| error.to_string(), |value| describe(&ctx, value));
                 self.uncaught("rejection", &text);
             }
         });

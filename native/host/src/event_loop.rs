@@ -49,10 +49,7 @@ fn running(engine: &Engine) -> bool {
 fn deliver_signal(engine: &Engine, signal: i32) {
     match clone(&engine.shared.on_signal) {
         Some(callback) => engine.turn(|ctx| callback.restore(ctx)?.call((signal,))),
-        None => engine
-            .shared
-            .exit
-            .set(Some(128u8.saturating_add(signal as u8))),
+        None => engine.shared.exit.set(Some(128u8.saturating_add(signal as u8))),
     }
 }
 
@@ -63,11 +60,7 @@ fn deliver_records(engine: &Engine, records: &mut Records) {
             return;
         };
         let Some(record) = records.next() else { return };
-        engine.turn(|ctx| {
-            callback
-                .restore(ctx)?
-                .call((TypedArray::<u8>::new_copy(ctx.clone(), record)?,))
-        });
+        engine.turn(|ctx| callback.restore(ctx)?.call((TypedArray::<u8>::new_copy(ctx.clone(), record)?,)));
     }
 }
 
@@ -83,39 +76,19 @@ struct Ready {
 /// Waits for the next thing to do; not at all while records of the last poll are left.
 fn wait(engine: &Engine, signals: &Signals, listening: bool, records_left: bool) -> Ready {
     let wake = if listening { ipop::ipop_wake_fd() } else { -1 };
-    let entry = |fd| libc::pollfd {
-        fd,
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // A negative descriptor (native is not started) is skipped by the kernel.
     let mut fds = [entry(signals.fd()), entry(wake.max(-1))];
-    let delay = if records_left {
-        Some(Duration::ZERO)
-    } else {
-        engine.shared.timer_in()
-    };
+    let delay = if records_left { Some(Duration::ZERO) } else { engine.shared.timer_in() };
     let timeout = delay.map(|delay| libc::timespec {
         tv_sec: delay.as_secs() as libc::time_t,
         tv_nsec: delay.subsec_nanos() as libc::c_long,
     });
-    let timeout = timeout
-        .as_ref()
-        .map_or(std::ptr::null(), std::ptr::from_ref);
+    let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: both arrays live through the call; null means no time limit, and no signal mask.
-    let got = unsafe {
-        libc::ppoll(
-            fds.as_mut_ptr(),
-            fds.len() as libc::nfds_t,
-            timeout,
-            std::ptr::null(),
-        )
-    };
+    let got = unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout, std::ptr::null()) };
     let ready = |fd: &libc::pollfd| got > 0 && fd.revents != 0;
-    Ready {
-        signal: ready(&fds[0]),
-        records: ready(&fds[1]),
-    }
+    Ready { signal: ready(&fds[0]), records: ready(&fds[1]) }
 }
 
 /// Records taken from native and not yet handed over.
@@ -127,11 +100,7 @@ struct Records {
 
 impl Records {
     fn new() -> Self {
-        Self {
-            buffer: vec![0; POLL_BUFFER],
-            start: 0,
-            end: 0,
-        }
+        Self { buffer: vec![0; POLL_BUFFER], start: 0, end: 0 }
     }
 
     fn waiting(&self) -> bool {
@@ -142,15 +111,11 @@ impl Records {
     fn next(&mut self) -> Option<&[u8]> {
         if !self.waiting() {
             // SAFETY: the buffer is ours and as long as we say.
-            let got =
-                unsafe { ipop::ipop_poll(self.buffer.as_mut_ptr(), self.buffer.len() as i32) };
+            let got = unsafe { ipop::ipop_poll(self.buffer.as_mut_ptr(), self.buffer.len() as i32) };
             (self.start, self.end) = (0, usize::try_from(got).unwrap_or(0));
         }
         let rest = &self.buffer[self.start..self.end];
-        let length = rest
-            .get(4..8)?
-            .first_chunk()
-            .map(|bytes| u32::from_le_bytes(*bytes) as usize)?;
+        let length = rest.get(4..8)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes) as usize)?;
         let Some(record) = rest.get(..HEADER + length) else {
             log("ipopd: native gave half a record");
             self.end = self.start;

@@ -18,69 +18,47 @@ const MAX_DELAY_MS: f64 = 1e12;
 /// Makes `__host` for a program with these arguments.
 pub fn install<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>, args: Vec<OsString>) -> Result<()> {
     let host = Object::new(ctx.clone())?;
-    let args: Vec<String> = args
-        .iter()
-        .map(|arg| arg.to_string_lossy().into_owned())
-        .collect();
+    let args: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     host.set("args", args)?;
     host.set("native", native_object(ctx)?)?;
     install_clocks(ctx, shared, &host)?;
     install_callbacks(ctx, shared, &host)?;
     host.set(
         "out",
-        Function::new(ctx.clone(), |ctx: Ctx<'js>, text: JsString<'js>| {
-            write_out(&text_of(&ctx, text)?)
-        })?,
+        Function::new(ctx.clone(), |ctx: Ctx<'js>, text: JsString<'js>| write_out(&text_of(&ctx, text)?))?,
     )?;
     host.set(
         "log",
-        Function::new(
-            ctx.clone(),
-            |ctx: Ctx<'js>, line: JsString<'js>| -> Result<()> {
-                log(&text_of(&ctx, line)?);
-                Ok(())
-            },
-        )?,
-    )?;
-    let state = Rc::clone(shared);
-    host.set(
-        "exit",
-        Function::new(ctx.clone(), move |code: i32| {
-            state.exit.set(Some(code.clamp(0, 255) as u8))
+        Function::new(ctx.clone(), |ctx: Ctx<'js>, line: JsString<'js>| -> Result<()> {
+            log(&text_of(&ctx, line)?);
+            Ok(())
         })?,
     )?;
+    let state = Rc::clone(shared);
+    host.set("exit", Function::new(ctx.clone(), move |code: i32| state.exit.set(Some(code.clamp(0, 255) as u8)))?)?;
     ctx.globals().set("__host", host)
 }
 
 fn install_clocks<'js>(ctx: &Ctx<'js>, shared: &Rc<Shared>, host: &Object<'js>) -> Result<()> {
     let started = shared.started;
-    host.set(
-        "nowMs",
-        Function::new(ctx.clone(), move || {
-            started.elapsed().as_secs_f64() * 1000.0
-        })?,
-    )?;
+    host.set("nowMs", Function::new(ctx.clone(), move || started.elapsed().as_secs_f64() * 1000.0)?)?;
     host.set("wallMs", Function::new(ctx.clone(), wall_ms)?)?;
     let state = Rc::clone(shared);
-    let set_timer =
-        move |ctx: Ctx<'js>, delay: Value<'js>, callback: Opt<Function<'js>>| -> Result<()> {
-            let timer = match (delay.as_number(), callback.0) {
-                _ if delay.is_undefined() => None,
-                (Some(ms), Some(callback)) if !ms.is_nan() => {
-                    let delay = Duration::from_secs_f64(ms.clamp(0.0, MAX_DELAY_MS) / 1000.0);
-                    Some((Instant::now() + delay, Persistent::save(&ctx, callback)))
-                }
-                _ => {
-                    return Err(Exception::throw_type(
-                        &ctx,
-                        "setTimer takes a number of milliseconds and a function",
-                    ));
-                }
-            };
-            let old = state.timer.replace(timer);
-            drop(old);
-            Ok(())
+    let set_timer = move |ctx: Ctx<'js>, delay: Value<'js>, callback: Opt<Function<'js>>| -> Result<()> {
+        let timer = match (delay.as_number(), callback.0) {
+            _ if delay.is_undefined() => None,
+            (Some(ms), Some(callback)) if !ms.is_nan() => {
+                let delay = Duration::from_secs_f64(ms.clamp(0.0, MAX_DELAY_MS) / 1000.0);
+                Some((Instant::now() + delay, Persistent::save(&ctx, callback)))
+            }
+            _ => {
+                return Err(Exception::throw_type(&ctx, "setTimer takes a number of milliseconds and a function"));
+            }
         };
+        let old = state.timer.replace(timer);
+        drop(old);
+        Ok(())
+    };
     host.set("setTimer", Function::new(ctx.clone(), set_timer)?)
 }
 
@@ -102,11 +80,7 @@ fn keep<'js>(ctx: &Ctx<'js>, callback: Function<'js>) -> Callback {
 }
 
 fn wall_ms() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
-        * 1000.0
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
 }
 
 /// UTF-8 of a string; lone surrogates, which have none, become U+FFFD.

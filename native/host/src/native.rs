@@ -85,12 +85,9 @@ pub fn native_names() -> impl Iterator<Item = &'static str> {
 pub fn native_object<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     let object = Object::new(ctx.clone())?;
     for native in NATIVES {
-        let function = Function::new(
-            ctx.clone(),
-            move |ctx: Ctx<'js>, Rest(values): Rest<Value<'js>>| {
-                arguments(&ctx, native, &values).map(|slots| (native.call)(&slots))
-            },
-        )?;
+        let function = Function::new(ctx.clone(), move |ctx: Ctx<'js>, Rest(values): Rest<Value<'js>>| {
+            arguments(&ctx, native, &values).map(|slots| (native.call)(&slots))
+        })?;
         object.set(native.name, function.with_name(native.name)?)?;
     }
     Ok(object)
@@ -101,31 +98,17 @@ pub fn native_object<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
 fn arguments(ctx: &Ctx<'_>, native: &Native, values: &[Value<'_>]) -> Result<Vec<Slot>> {
     let (name, params) = (native.name, native.params);
     if values.len() != params.len() {
-        let text = format!(
-            "{name} takes {} arguments, not {}",
-            params.len(),
-            values.len()
-        );
+        let text = format!("{name} takes {} arguments, not {}", params.len(), values.len());
         return Err(Exception::throw_type(ctx, &text));
     }
     let mut slots = Vec::with_capacity(params.len());
     let mut used: Vec<Range<usize>> = Vec::new();
     for (i, (param, value)) in params.iter().zip(values).enumerate() {
         let slot = match param {
-            Param::Int => Slot {
-                int: int(ctx, native, i, value)?,
-                address: std::ptr::null_mut(),
-            },
+            Param::Int => Slot { int: int(ctx, native, i, value)?, address: std::ptr::null_mut() },
             Param::Bytes => {
                 let needed = int(ctx, native, i + 1, &values[i + 1])?;
-                array(
-                    ctx,
-                    native,
-                    i,
-                    value,
-                    usize::try_from(needed).unwrap_or(0),
-                    &mut used,
-                )?
+                array(ctx, native, i, value, usize::try_from(needed).unwrap_or(0), &mut used)?
             }
             Param::Fixed(needed) => array(ctx, native, i, value, *needed, &mut used)?,
         };
@@ -136,18 +119,9 @@ fn arguments(ctx: &Ctx<'_>, native: &Native, values: &[Value<'_>]) -> Result<Vec
 
 fn int(ctx: &Ctx<'_>, native: &Native, i: usize, value: &Value<'_>) -> Result<c_int> {
     // The engine keeps some whole numbers as doubles.
-    let whole = value
-        .as_number()
-        .filter(|number| f64::from(*number as c_int) == *number);
+    let whole = value.as_number().filter(|number| f64::from(*number as c_int) == *number);
     whole.map(|number| number as c_int).ok_or_else(|| {
-        Exception::throw_type(
-            ctx,
-            &format!(
-                "argument {} of {} must be a 32-bit integer",
-                i + 1,
-                native.name
-            ),
-        )
+        Exception::throw_type(ctx, &format!("argument {} of {} must be a 32-bit integer", i + 1, native.name))
     })
 }
 
@@ -160,33 +134,18 @@ fn array(
     used: &mut Vec<Range<usize>>,
 ) -> Result<Slot> {
     let named = |problem: &str| format!("argument {} of {} {problem}", i + 1, native.name);
-    let typed = value
-        .as_object()
-        .and_then(|object| object.as_typed_array::<u8>())
-        .and_then(TypedArray::as_raw);
+    let typed = value.as_object().and_then(|object| object.as_typed_array::<u8>()).and_then(TypedArray::as_raw);
     let Some(bytes) = typed else {
-        return Err(Exception::throw_type(
-            ctx,
-            &named("must be a Uint8Array that is attached"),
-        ));
+        return Err(Exception::throw_type(ctx, &named("must be a Uint8Array that is attached")));
     };
     if bytes.len() < needed {
-        let text = named(&format!(
-            "has {} bytes, but {needed} were promised",
-            bytes.len()
-        ));
+        let text = named(&format!("has {} bytes, but {needed} were promised", bytes.len()));
         return Err(Exception::throw_range(ctx, &text));
     }
     let address = bytes.as_ptr().cast::<u8>();
     let range = address as usize..address as usize + needed;
-    if used
-        .iter()
-        .any(|other| other.start < range.end && range.start < other.end)
-    {
-        return Err(Exception::throw_type(
-            ctx,
-            &named("overlaps another argument"),
-        ));
+    if used.iter().any(|other| other.start < range.end && range.start < other.end) {
+        return Err(Exception::throw_type(ctx, &named("overlaps another argument")));
     }
     used.push(range);
     Ok(Slot { int: 0, address })

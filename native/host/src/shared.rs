@@ -50,49 +50,28 @@ impl Shared {
     /// Time until the timer is due; None: no timer.
     pub fn timer_in(&self) -> Option<Duration> {
         let timer = self.timer.borrow();
-        timer
-            .as_ref()
-            .map(|(due, _)| due.saturating_duration_since(Instant::now()))
+        timer.as_ref().map(|(due, _)| due.saturating_duration_since(Instant::now()))
     }
 
     /// Takes the timer's callback if it is due.
     pub fn take_due_timer(&self) -> Option<Callback> {
         let mut timer = self.timer.borrow_mut();
-        let due = timer
-            .as_ref()
-            .is_some_and(|(due, _)| *due <= Instant::now());
-        if due {
-            timer.take().map(|(_, callback)| callback)
-        } else {
-            None
-        }
+        let due = timer.as_ref().is_some_and(|(due, _)| *due <= Instant::now());
+        if due { timer.take().map(|(_, callback)| callback) } else { None }
     }
 
     /// Whether anything can ever call into the program again.
     pub fn waits_for_something(&self) -> bool {
-        self.timer.borrow().is_some()
-            || self.on_record.borrow().is_some()
-            || self.on_signal.borrow().is_some()
+        self.timer.borrow().is_some() || self.on_record.borrow().is_some() || self.on_signal.borrow().is_some()
     }
 
     /// Notes a rejection without handler, or strikes it out when a handler came after all.
-    pub fn track_rejection<'js>(
-        &self,
-        ctx: &Ctx<'js>,
-        promise: Value<'js>,
-        reason: Value<'js>,
-        handled: bool,
-    ) {
+    pub fn track_rejection<'js>(&self, ctx: &Ctx<'js>, promise: Value<'js>, reason: Value<'js>, handled: bool) {
         let mut rejections = self.rejections.borrow_mut();
         if handled {
-            rejections
-                .list
-                .retain(|(known, _)| known.clone().restore(ctx).ok().as_ref() != Some(&promise));
+            rejections.list.retain(|(known, _)| known.clone().restore(ctx).ok().as_ref() != Some(&promise));
         } else if rejections.list.len() < MAX_REJECTIONS {
-            rejections.list.push((
-                Persistent::save(ctx, promise),
-                Persistent::save(ctx, reason),
-            ));
+            rejections.list.push((Persistent::save(ctx, promise), Persistent::save(ctx, reason)));
         } else {
             rejections.more += 1;
         }
@@ -101,14 +80,7 @@ impl Shared {
     /// The reasons that nobody handled since the last call, and how many more there were.
     pub fn take_rejections(&self) -> (Vec<Persistent<Value<'static>>>, usize) {
         let rejections = self.rejections.take();
-        (
-            rejections
-                .list
-                .into_iter()
-                .map(|(_, reason)| reason)
-                .collect(),
-            rejections.more,
-        )
+        (rejections.list.into_iter().map(|(_, reason)| reason).collect(), rejections.more)
     }
 
     /// Lets go of every JavaScript value; must come before the engine is freed.

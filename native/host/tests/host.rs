@@ -11,29 +11,15 @@ fn host(name: &str, source: &str) -> Command {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.js"));
     fs::write(&file, format!("const host = globalThis.__host;\n{source}")).unwrap();
     // Test binaries lie in target/PROFILE/deps, examples beside that folder.
-    let profile = std::env::current_exe()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .to_owned();
+    let profile = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
     let mut command = Command::new(profile.join("examples/run_source"));
     command.arg(file);
     command
 }
 
 fn run(name: &str, source: &str) -> (Option<i32>, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = host(name, source).output().unwrap();
-    (
-        status.code(),
-        String::from_utf8(stdout).unwrap(),
-        String::from_utf8(stderr).unwrap(),
-    )
+    let Output { status, stdout, stderr } = host(name, source).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
 /// Output of a program that must end well and silently.
@@ -50,20 +36,14 @@ fn a_program_that_waits_for_nothing_ends() {
 
 #[test]
 fn arguments_come_with_the_program_name_first() {
-    let out = host("args", "host.out(JSON.stringify(host.args.slice(1)))")
-        .args(["status", "--json"])
-        .output()
-        .unwrap();
+    let out = host("args", "host.out(JSON.stringify(host.args.slice(1)))").args(["status", "--json"]).output().unwrap();
     assert_eq!(out.stdout, br#"["status","--json"]"#);
 }
 
 #[test]
 fn exit_ends_the_process_after_the_turn_with_its_code() {
     let source = "host.setTimer(0, () => { host.exit(3); host.out('same turn'); Promise.resolve().then(() => host.out(', its jobs')); });";
-    assert_eq!(
-        run("exit", source),
-        (Some(3), "same turn, its jobs".into(), String::new())
-    );
+    assert_eq!(run("exit", source), (Some(3), "same turn, its jobs".into(), String::new()));
 }
 
 #[test]
@@ -90,23 +70,15 @@ fn promise_jobs_run_to_their_end_within_the_turn() {
 
 #[test]
 fn an_exception_during_start_up_is_logged_with_its_stack_and_ends_in_70() {
-    let (code, _, err) = run(
-        "throws",
-        "function inner() { throw new RangeError('too far') }\ninner();",
-    );
+    let (code, _, err) = run("throws", "function inner() { throw new RangeError('too far') }\ninner();");
     assert_eq!(code, Some(70));
-    assert!(
-        err.contains("uncaught") && err.contains("RangeError: too far") && err.contains("at inner"),
-        "{err}"
-    );
+    assert!(err.contains("uncaught") && err.contains("RangeError: too far") && err.contains("at inner"), "{err}");
 }
 
 #[test]
 fn a_rejection_that_nobody_handled_during_start_up_ends_in_70() {
-    let (code, _, err) = run(
-        "rejects",
-        "host.onSignal(() => {}); void (async () => { await null; throw new Error('lost') })();",
-    );
+    let (code, _, err) =
+        run("rejects", "host.onSignal(() => {}); void (async () => { await null; throw new Error('lost') })();");
     assert_eq!(code, Some(70));
     assert!(err.contains("uncaught rejection: Error: lost"), "{err}");
 }
@@ -129,8 +101,7 @@ fn after_start_up_exceptions_and_rejections_are_logged_and_the_loop_goes_on() {
     let (code, out, err) = run("goes-on", source);
     assert_eq!((code, out.as_str()), (Some(0), "still here"));
     assert!(
-        err.contains("uncaught exception: a object without text")
-            && err.contains("uncaught rejection: null"),
+        err.contains("uncaught exception: a object without text") && err.contains("uncaught rejection: null"),
         "{err}"
     );
 }
@@ -189,11 +160,9 @@ fn native_functions_write_into_the_array_itself_at_its_offset() {
 
 #[test]
 fn signals_are_given_to_the_program_by_number() {
-    let source = "host.onSignal((signal) => { host.out(`${signal}`); host.exit(signal === 15 ? 0 : 1) }); host.out('ready\\n');";
-    let mut child = host("signal", source)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let source =
+        "host.onSignal((signal) => { host.out(`${signal}`); host.exit(signal === 15 ? 0 : 1) }); host.out('ready\\n');";
+    let mut child = host("signal", source).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "ready");
     // SAFETY: signals our own child, which has not been waited for.
@@ -204,13 +173,10 @@ fn signals_are_given_to_the_program_by_number() {
 
 #[test]
 fn a_signal_that_the_program_does_not_want_ends_it() {
-    let mut child = host(
-        "no-signal",
-        "host.setTimer(60000, () => {}); host.out('ready\\n');",
-    )
-    .stdout(Stdio::piped())
-    .spawn()
-    .unwrap();
+    let mut child = host("no-signal", "host.setTimer(60000, () => {}); host.out('ready\\n');")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     lines.next().unwrap().unwrap();
     // SAFETY: signals our own child, which has not been waited for.
@@ -221,8 +187,5 @@ fn a_signal_that_the_program_does_not_want_ends_it() {
 #[test]
 fn text_without_utf8_form_is_mended_not_lost() {
     let (code, out, err) = run("surrogate", "host.out('a\\ud800b'); host.log('c\\udc00');");
-    assert_eq!(
-        (code, out.as_str(), err.as_str()),
-        (Some(0), "a\u{fffd}b", "c\u{fffd}\n")
-    );
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "a\u{fffd}b", "c\u{fffd}\n"));
 }
