@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// Messages of a link's control channel: docs/PROTOCOL.md, section 4.1.
+
+import {fromUtf8, utf8} from '../base/bytes.ts';
+import type {NodeId} from './types.ts';
+
+export type ControlMessage =
+  | {readonly type: 'hello'; readonly version: number; readonly id: NodeId; readonly generation: number}
+  | {readonly type: 'bye'; readonly reason: string}
+  /** A type of a later version: to be ignored. */
+  | {readonly type: 'unknown'};
+
+/** Longest message looked at. */
+const MESSAGE_LENGTH = 1024;
+const NODE_ID = /^[0-9a-f]{40}$/;
+const REASON = /^[^\p{Cc}\p{Cf}\p{Cs}]{0,64}$/u;
+
+/** Bytes of a message. */
+export function writeMessage(message: ControlMessage): Uint8Array {
+  return utf8(JSON.stringify(message));
+}
+
+/** Parses a message; undefined when it is malformed. */
+export function parseMessage(bytes: Uint8Array): ControlMessage | undefined {
+  if (bytes.length > MESSAGE_LENGTH) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(fromUtf8(bytes));
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const {type, version, id, generation, reason} = value as Record<string, unknown>;
+  if (typeof type !== 'string') return undefined;
+  if (type === 'bye') return typeof reason === 'string' && REASON.test(reason) ? {type, reason} : undefined;
+  if (type !== 'hello') return {type: 'unknown'};
+  if (typeof id !== 'string' || !NODE_ID.test(id)) return undefined;
+  if (!Number.isSafeInteger(version) || !Number.isSafeInteger(generation)) return undefined;
+  return {type, version: version as number, id, generation: generation as number};
+}

@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: MIT
+// Many nodes in virtual time: real LinkManagers, a signal bus that loses, doubles, delays and reorders, and links that behave as
+// native's do (ICE check times, silence, DTLS close). Everything random comes from one seed.
+
+import {createHash, generateKeyPairSync, type KeyObject, sign, verify, createPublicKey} from 'node:crypto';
+import {IpopError} from '../../src/base/errors.ts';
+import type {LinkDescription, LinkInfo} from '../../src/native/datapath.ts';
+import {nodeId} from '../../src/tincan/identity.ts';
+import {parseJingle, writeJingle} from '../../src/tincan/jingle.ts';
+import {LinkManager, type LinkManagerDeps, type LinkManagerOptions} from '../../src/tincan/link-manager.ts';
+import type {LinkEffect, Signal} from '../../src/tincan/types.ts';
+
+/** mulberry32: small and good enough to shuffle events. */
+export function randomFrom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+export interface Weather {
+  /** Milliseconds, least and most; different for each signal, so that they overtake each other. */
+  latency: [number, number];
+  /** Share of signals lost and doubled. */
+  loss: number;
+  twice: number;
+}
+
+interface Port {
+  readonly number: number;
+  readonly node: SimNode;
+  readonly local: LinkDescription;
+  remote: LinkDescription | undefined;
+  candidates: number;
+  up: boolean;
+  /** Reported lost; only closing is left. */
+  dead: boolean;
+}
+
+const PREFIX = Uint8Array.from([0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00]);
+
+export const sha256 = (data: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256').update(data).digest());
+export const verifyEd25519: LinkManagerDeps['verify'] = (key, data, signature) => {
+  const der = Buffer.concat([PREFIX, key]);
+  return verify(null, data, createPublicKey({key: der, format: 'der', type: 'spki'}), signature);
+};
+
+/** A key pair as the cores are handed it. */
+export function newIdentity(): {id: string; publicKey: Uint8Array; sign: (data: Uint8Array) => Uint8Array} {
+  const {publicKey, privateKey} = generateKeyPairSync('ed25519');
+  const raw = new Uint8Array((publicKey as KeyObject).export({format: 'der', type: 'spki'})).slice(12);
+  return {id: nodeId(raw, sha256), publicKey: raw, sign: (data) => new Uint8Array(sign(null, data, privateKey))};
+}
+
+export class SimNode {
+  readonly identity = newIdentity();
+  readonly name: string;
+  readonly jid: string;
+  boot = 1;
+  alive = true;
+  /** Its XMPP stream works. */
+  online = false;
+  manager!: LinkManager;
+  /** Native's links of this node, by number. */
+  readonly ports = new Map<number, Port>();
+  /** Ports that carry frames. */
+  readonly carrying = new Set<number>();
+  opened = 0;
+  closed = 0;
+  wakeups = 0;
+  lastWake = -1;
+
+  constructor(name: string) {
+    this.name = name;
+    this.jid = `${name}@sim/ipop-${this.identity.id.slice(0, 16)}`;
+  }
+
+  get id(): string {
+    return this.identity.id;
+  }
+}
+
+export class World {
+  now = 0;
+  weather: Weather = {latency: [20, 60], loss: 0, twice: 0};
+  readonly nodes: SimNode[];
+  readonly random: () => number;
+  /** Every signal sent, for tests that replay or count. */
+  readonly sent: {from: string; to: string; signal: Signal}[] = [];
+  readonly log: string[] = [];
+  readonly #cuts = new Set<string>();
+  readonly #queue: {at: number; order: number; act: () => void}[] = [];
+  readonly #options: LinkManagerOptions;
+  #order = 0;
+  #port = 0;
+
+  constructor(seed: number, count: number, options: LinkManagerOptions = {}) {
+    this.random = randomFrom(seed);
+    this.#options = options;
+    this.nodes = Array.from({length: count}, (_, i) => new SimNode(`n${i}`));
+    this.nodes.sort((a, b) => (a.id < b.id ? -1 : 1));
+    for (const node of this.nodes) this.#boot(node);
+  }
+
+  // ---- faults
+
+  setCut(a: SimNode, b: SimNode, cut: boolean): void {
+    if (cut) this.#cuts.add(pair(a, b));
+    else this.#cuts.delete(pair(a, b));
+  }
+
+  isCut(a: SimNode, b: SimNode): boolean {
+    return this.#cuts.has(pair(a, b));
+  }
+
+  /** The stream comes (back): each learns of the other. */
+  connect(node: SimNode): void {
+    if (!node.alive || node.online) return;
+    node.online = true;
+    for (const other of this.nodes) {
+      if (other === node || !other.online) continue;
+      this.later(this.delay(), () => this.#presence(node, other));
+      this.later(this.delay(), () => this.#presence(other, node));
+    }
+  }
+
+  /** The stream breaks. The others are told at once, or only later (`quietly`), when the server notices. */
+  disconnect(node: SimNode, quietly = false): void {
+    if (!node.online) return;
+    node.online = false;
+    node.manager.handleSessionOffline(this.now);
+    for (const other of this.nodes) {
+      if (other === node) continue;
+      this.later(quietly ? 5_000 + this.random() * 25_000 : this.delay(), () => {
+        if (!node.online && other.online) this.input(other, (m) => m.handleMemberOffline(node.id, this.now));
+      });
+    }
+  }
+
+  /** kill -9 */
+  kill(node: SimNode): void {
+    if (!node.alive) return;
+    this.disconnect(node, true);
+    node.alive = false;
+    node.ports.clear();
+    node.carrying.clear();
+  }
+
+  restart(node: SimNode): void {
+    if (node.alive) return;
+    node.boot++;
+    this.#boot(node);
+    this.connect(node);
+  }
+
+  // ---- time
+
+  later(delay: number, act: () => void): void {
+    this.#queue.push({at: this.now + delay, order: this.#order++, act});
+  }
+
+  delay(): number {
+    const [least, most] = this.weather.latency;
+    return least + this.random() * (most - least);
+  }
+
+  run(ms: number): void {
+    const end = this.now + ms;
+    for (;;) {
+      this.#queue.sort((a, b) => a.at - b.at || a.order - b.order);
+      const timer = this.#nextTimer();
+      const event = this.#queue[0];
+      const at = Math.min(timer?.at ?? Infinity, event?.at ?? Infinity);
+      if (at > end) break;
+      this.now = Math.max(this.now, at);
+      if (event && event.at <= (timer?.at ?? Infinity)) {
+        this.#queue.shift();
+        event.act();
+      } else if (timer) this.#wake(timer.node);
+    }
+    this.now = end;
+  }
+
+  /** Gives a node an input and carries out what it wants. */
+  input(node: SimNode, act: (manager: LinkManager) => void): void {
+    if (!node.alive) return;
+    act(node.manager);
+    this.settle(node);
+  }
+
+  settle(node: SimNode): void {
+    for (let effects = node.manager.drain(); effects.length > 0; effects = node.manager.drain()) {
+      for (const effect of effects) this.#perform(node, effect);
+    }
+  }
+
+  // ---- what tests look at
+
+  /** Pairs of living nodes that do not carry frames both ways over one and the same link. */
+  pairsDown(): string[] {
+    const down: string[] = [];
+    for (const [i, a] of this.nodes.entries()) {
+      for (const b of this.nodes.slice(i + 1))
+        if (a.alive && b.alive && !this.#joined(a, b)) down.push(`${a.name}-${b.name}`);
+    }
+    return down;
+  }
+
+  /** Throws unless native has exactly the links that the managers know. */
+  checkPorts(): void {
+    for (const node of this.nodes) {
+      if (!node.alive) continue;
+      const known = node.manager.peers(this.now).flatMap((peer) => peer.port ?? []);
+      const open = [...node.ports.keys()];
+      if (`${known.sort()}` !== `${open.sort()}`)
+        throw new Error(`${node.name}: knows ports ${known}, open are ${open}`);
+    }
+  }
+
+  state(a: SimNode, b: SimNode): string {
+    return a.manager.peers(this.now).find((peer) => peer.id === b.id)?.state ?? 'none';
+  }
+
+  // ---- private
+
+  #boot(node: SimNode): void {
+    node.alive = true;
+    const {identity} = node;
+    node.manager = new LinkManager(
+      {
+        self: {id: identity.id, name: node.name, publicKey: identity.publicKey, boot: node.boot},
+        network: 'room@sim',
+        servers: {stun: ['stun:s:1'], turn: ['turn:u:p@t:1', 'turn:u:p@t:2', 'turn:u:p@t:3']},
+        sign: identity.sign,
+        verify: verifyEd25519,
+        sha256,
+        randomBytes: (length) => Uint8Array.from({length}, () => Math.floor(this.random() * 256)),
+        random: this.random,
+        isOverlay: (address) => address.startsWith('10.9.'),
+        log: (level, text) => void this.log.push(`${Math.round(this.now)} ${node.name} ${level} ${text}`),
+      },
+      this.#options,
+    );
+  }
+
+  #presence(to: SimNode, of: SimNode): void {
+    if (to.online && of.online) this.input(to, (m) => m.handleMemberOnline({id: of.id, jid: of.jid}, this.now));
+  }
+
+  #nextTimer(): {at: number; node: SimNode} | undefined {
+    let first: {at: number; node: SimNode} | undefined;
+    for (const node of this.nodes) {
+      const at = node.alive ? node.manager.nextTimeout()?.at : undefined;
+      if (at !== undefined && (!first || at < first.at)) first = {at, node};
+    }
+    return first;
+  }
+
+  #wake(node: SimNode): void {
+    node.wakeups = node.lastWake === this.now ? node.wakeups + 1 : 0;
+    node.lastWake = this.now;
+    if (node.wakeups > 200) throw new Error(`${node.name} spins: ${node.manager.nextTimeout()?.reason}`);
+    this.input(node, (m) => m.handleTimeout(this.now));
+  }
+
+  #perform(node: SimNode, effect: LinkEffect): void {
+    switch (effect.type) {
+      case 'open':
+        return this.#open(node, effect.key, effect.role === 'offer');
+      case 'set-remote': {
+        const port = this.#port_(node, effect.port);
+        if (port.remote) throw new Error('set-remote twice');
+        port.remote = effect.remote;
+        if (port.local.setup !== 'actpass') this.later(5, () => this.#describe(port));
+        for (const at of [0, 500, 1500, 3500, 7500]) this.later(at + 20, () => this.#check(port));
+        return;
+      }
+      case 'add-candidate': {
+        const port = this.#port_(node, effect.port);
+        if (!port.remote) throw new Error('candidate before description');
+        if (/10\.9\./.test(effect.candidate)) throw new Error('overlay candidate let through');
+        port.candidates++;
+        return;
+      }
+      case 'send-message':
+        return this.#message(this.#port_(node, effect.port), effect.message);
+      case 'close':
+        return this.#close(this.#port_(node, effect.port));
+      case 'signal':
+        return this.#signal(node, effect.to, effect.signal);
+      case 'port-up':
+        this.#port_(node, effect.port);
+        if (node.carrying.has(effect.port)) throw new Error('port-up twice');
+        node.carrying.add(effect.port);
+        return;
+      case 'port-down':
+        this.#port_(node, effect.port);
+        if (!node.carrying.delete(effect.port)) throw new Error('port-down without port-up');
+        return;
+      case 'probe-session':
+        return;
+    }
+  }
+
+  #port_(node: SimNode, number: number): Port {
+    const port = node.ports.get(number);
+    if (!port) throw new Error(`${node.name}: port ${number} is not open`);
+    return port;
+  }
+
+  #open(node: SimNode, key: string, offers: boolean): void {
+    const number = ++this.#port;
+    const text = (length: number) => Array.from({length}, () => 'abcdefgh'[Math.floor(this.random() * 8)]).join('');
+    const fingerprint = Array.from({length: 32}, () =>
+      Math.floor(this.random() * 256)
+        .toString(16)
+        .padStart(2, '0'),
+    );
+    const local: LinkDescription = {
+      ufrag: text(8),
+      pwd: text(22),
+      fingerprint: fingerprint.join(':').toUpperCase(),
+      setup: offers ? 'actpass' : 'active',
+    };
+    const port = {number, node, local, remote: undefined, candidates: 0, up: false, dead: false};
+    node.ports.set(number, port);
+    node.opened++;
+    node.manager.handleOpened(key, number, this.now);
+    if (offers) this.later(5, () => this.#describe(port));
+  }
+
+  #describe(port: Port): void {
+    const {node, number, local} = port;
+    if (!isOpen(port)) return;
+    this.input(node, (m) => void m.handleLocal(number, local, this.now));
+    for (const address of ['198.51.100.1', '10.9.0.1']) {
+      const line = `candidate:1 1 UDP 2122317823 ${address} ${10_000 + number} typ host`;
+      if (isOpen(port)) this.input(node, (m) => void m.handleCandidate(number, line, this.now));
+    }
+    if (isOpen(port)) this.input(node, (m) => void m.handleGathered(number, this.now));
+  }
+
+  /** The other end of a link: the port that took our description and whose description we took. */
+  #otherEnd(port: Port): Port | undefined {
+    for (const node of this.nodes) {
+      for (const other of node.ports.values()) {
+        if (other.remote?.ufrag === port.local.ufrag && port.remote?.ufrag === other.local.ufrag) return other;
+      }
+    }
+    return undefined;
+  }
+
+  #check(port: Port): void {
+    const other = this.#otherEnd(port);
+    if (!isOpen(port) || !other || port.up || this.isCut(port.node, other.node)) return;
+    if (port.candidates + other.candidates === 0) return;
+    for (const end of [port, other]) {
+      if (end.up) continue;
+      end.up = true;
+      this.later(50 + this.random() * 100, () => {
+        if (!isOpen(end)) return;
+        this.#watch(end);
+        const info: LinkInfo = {...INFO, local: `${end.node.name}:1`, remote: 'there:1'};
+        this.input(end.node, (m) => void m.handleUp(end.number, info, this.now));
+      });
+    }
+  }
+
+  /** Silence is noticed after 12 s with traffic to 30 s without. */
+  #watch(port: Port): void {
+    const limit = 12_000 + this.random() * 18_000;
+    let silent = 0;
+    const tick = () => {
+      if (!isOpen(port)) return;
+      const other = this.#otherEnd(port);
+      silent = other && !this.isCut(port.node, other.node) ? 0 : silent + 1000;
+      if (silent >= limit) this.#lose(port, 'silent');
+      else this.later(1000, tick);
+    };
+    this.later(1000, tick);
+  }
+
+  #lose(port: Port, code: string): void {
+    if (!isOpen(port) || port.dead) return;
+    port.dead = true;
+    this.input(port.node, (m) => void m.handleLost(port.number, code, `${code} in the simulation`, this.now));
+  }
+
+  #close(port: Port): void {
+    const other = this.#otherEnd(port);
+    port.node.ports.delete(port.number);
+    port.node.closed++;
+    if (!other?.up) return;
+    this.later(this.delay(), () => {
+      if (!this.isCut(port.node, other.node)) this.#lose(other, 'closed');
+    });
+  }
+
+  /** The control channel: reliable, ordered, as long as both ends are open. */
+  #message(port: Port, bytes: Uint8Array): void {
+    const other = this.#otherEnd(port);
+    if (!other) return;
+    const attempt = () => {
+      if (!isOpen(other) || other.dead) return;
+      if (this.isCut(port.node, other.node)) {
+        if (isOpen(port)) this.later(500, attempt);
+      } else this.input(other.node, (m) => void m.handleMessage(other.number, bytes, this.now));
+    };
+    // After both ends' "up".
+    this.later(160, attempt);
+  }
+
+  #signal(from: SimNode, to: string, signal: Signal): void {
+    this.sent.push({from: from.jid, to, signal});
+    const failed = (error: string) => {
+      this.later(this.delay(), () =>
+        this.input(from, (m) => m.handleSignalFailed(to, signal, new IpopError(error, error), this.now)),
+      );
+    };
+    if (!from.online) return failed('offline');
+    if (this.random() < this.weather.loss) return;
+    const copies = this.random() < this.weather.twice ? 2 : 1;
+    for (let i = 0; i < copies; i++) {
+      this.later(this.delay(), () => {
+        const node = this.nodes.find((one) => one.jid === to);
+        if (!node?.online) return failed('service-unavailable');
+        const parsed = parseJingle(writeJingle(signal));
+        this.input(node, (m) => m.handleSignal(from.jid, parsed, this.now));
+      });
+    }
+  }
+
+  #joined(a: SimNode, b: SimNode): boolean {
+    for (const number of a.carrying) {
+      const port = a.ports.get(number);
+      const other = port && this.#otherEnd(port);
+      if (other?.node === b && b.carrying.has(other.number)) return true;
+    }
+    return false;
+  }
+}
+
+const INFO: LinkInfo = {
+  local: '',
+  remote: '',
+  localType: 'host',
+  remoteType: 'srflx',
+  carriage: 'srtp',
+  rtpSent: 0,
+  rtpReceived: 0,
+  ssrcChanges: 0,
+  silentMs: 0,
+};
+
+function isOpen(port: Port): boolean {
+  return port.node.ports.get(port.number) === port;
+}
+
+function pair(a: SimNode, b: SimNode): string {
+  return [a.name, b.name].sort().join(' ');
+}
