@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+//! The kernel's side of a tap: made, set up, read and written with a virtio header before each frame (Linux tun.txt, virtio 1.2 5.1.6).
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{PoisonError, RwLock};
+
+use ipop_base::{Drop, Error, Frame, PortTransmit, Result, VnetHeader};
+
+const TUN_DEVICE: &str = "/dev/net/tun";
+/// Refuses a name that is in use, also by a tap that waits for its owner (linux/if_tun.h).
+const IFF_TUN_EXCL: libc::c_int = 0x8000;
+/// RFC 791: every IPv4 network carries 68 bytes; the kernel's upper bound for a tap is 65535 less the Ethernet header.
+const MTU: std::ops::RangeInclusive<u32> = 68..=65_521;
+
+/// An open tap. It exists as long as it is open.
+pub struct TapDevice {
+    name: String,
+    /// None once it is closed. Readers share the lock, so threads write side by side; closing waits for the calls under way and so
+    /// can promise that the device is gone.
+    file: RwLock<Option<OwnedFd>>,
+}
+
+impl TapDevice {
+    /// Makes the tap and sets it up. EBUSY: the name is in use; ENOENT: no /dev/net/tun; EPERM; EINVAL: bad name or mtu.
+    pub fn open(name: &str, mtu: u32) -> Result<Self> {
+        check_name(name)?;
+        if !MTU.contains(&mtu) {
+            let text = format!("cannot make tap '{name}': mtu {mtu} is not in {}-{}", MTU.start(), MTU.end());
+            return Err(Error::new(libc::EINVAL, text));
+        }
+        let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(TUN_DEVICE);
+        let file = OwnedFd::from(file.map_err(|cause| Error::io(&format!("cannot open {TUN_DEVICE}"), &cause))?);
+        attach(&file, name)?;
+        // With complete checksums and no segmentation: the stages that would cut and join are not there.
+        ioctl(&file, libc::TUNSETOFFLOAD as _, 0)
+            .map_err(|cause| Error::io(&format!("cannot set offload of tap '{name}'"), &cause))?;
+        quiet_ipv6(name);
+        set_up(name, mtu)?;
+        Ok(Self { name: name.to_owned(), file: RwLock::new(Some(file)) })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The descriptor, for poll() by the thread that `close` waits for; -1 once it is closed.
+    pub fn poll_fd(&self) -> RawFd {
+        self.file.read().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+
+    /// Reads one frame with its virtio header. WouldBlock when none waits.
+    pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.with_file(|fd| {
+            // SAFETY: the kernel writes at most buf.len() bytes into buf, which is ours alone for the call.
+            unsafe { libc::read(fd, buf.as_mut_ptr().cast(), buf.len()) }
+        })
+    }
+
+    /// Closes the device; it is gone when this returns.
+    pub fn close(&self) {
+        self.file.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn with_file(&self, call: impl FnOnce(RawFd) -> isize) -> io::Result<usize> {
+        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
+        let fd = file.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
+        usize::try_from(call(fd.as_raw_fd())).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl PortTransmit for TapDevice {
+    fn transmit(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
+        let parts = [part(&frame.vnet.0), part(frame.bytes)];
+        let result = self.with_file(|fd| {
+            // SAFETY: both parts point to bytes that live through the call, and writev only reads them.
+            unsafe { libc::writev(fd, parts.as_ptr(), parts.len() as libc::c_int) }
+        });
+        match result {
+            Ok(written) if written == VnetHeader::LEN + frame.bytes.len() => Ok(()),
+            _ => Err(Drop::TapWrite),
+        }
+    }
+}
+
+fn part(bytes: &[u8]) -> libc::iovec {
+    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
+}
+
+/// What the kernel takes as a name (dev_valid_name), less '%', which it would replace by a number.
+fn check_name(name: &str) -> Result<()> {
+    let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%');
+    let allowed = (1..libc::IFNAMSIZ).contains(&name.len()) && name != "." && name != ".." && !name.contains(bad);
+    let text = || format!("cannot make tap '{name}': a name has 1 to 15 characters, no space, '/', ':' or '%'");
+    allowed.then_some(()).ok_or_else(|| Error::new(libc::EINVAL, text()))
+}
+
+fn attach(file: &OwnedFd, name: &str) -> Result<()> {
+    let mut request = request(name);
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | IFF_TUN_EXCL;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    ioctl(file, libc::TUNSETIFF as _, &raw mut request as usize).map_err(|cause| match cause.raw_os_error() {
+        Some(libc::EBUSY) => Error::new(libc::EBUSY, format!("cannot make tap '{name}': the name is in use")),
+        _ => Error::io(&format!("cannot make tap '{name}'"), &cause),
+    })
+}
+
+/// A tap in a bridge has no IPv6 of its own, and must not speak into the LAN. Best effort: a kernel without IPv6 has no such file.
+fn quiet_ipv6(name: &str) {
+    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+}
+
+fn set_up(name: &str, mtu: u32) -> Result<()> {
+    let control = control_socket()?;
+    let failed = |what: &str, cause: &io::Error| Error::io(&format!("cannot {what} tap '{name}'"), cause);
+    let mut request = request(name);
+    request.ifr_ifru.ifru_mtu = mtu as libc::c_int;
+    ioctl(&control, libc::SIOCSIFMTU as _, &raw mut request as usize)
+        .map_err(|cause| failed(&format!("set mtu {mtu} of"), &cause))?;
+    ioctl(&control, libc::SIOCGIFFLAGS as _, &raw mut request as usize)
+        .map_err(|cause| failed("read flags of", &cause))?;
+    // SAFETY: SIOCGIFFLAGS has just filled this member of the union.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    request.ifr_ifru.ifru_flags = flags | libc::IFF_UP as libc::c_short;
+    ioctl(&control, libc::SIOCSIFFLAGS as _, &raw mut request as usize).map_err(|cause| failed("set up", &cause))
+}
+
+/// Any socket does for interface requests.
+fn control_socket() -> Result<OwnedFd> {
+    // SAFETY: socket takes no pointers; the result is checked before it is owned.
+    let fd = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(Error::last_os("cannot make a socket"));
+    }
+    // SAFETY: fd is a fresh descriptor that nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A request about the interface `name`, whose length was checked.
+fn request(name: &str) -> libc::ifreq {
+    // SAFETY: ifreq is plain data, for which all zeroes is a value (an empty name).
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name.iter_mut().zip(name.bytes()).for_each(|(to, byte)| *to = byte as libc::c_char);
+    request
+}
+
+fn ioctl(file: &OwnedFd, what: libc::Ioctl, argument: usize) -> io::Result<()> {
+    // SAFETY: `argument` is 0 or the address of an ifreq that the caller keeps alive, as each of these requests wants it.
+    match unsafe { libc::ioctl(file.as_raw_fd(), what, argument) } {
+        0.. => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_names_and_mtus_are_refused_before_the_kernel_is_asked() {
+        for name in ["", "a234567890123456", "a/b", "a b", "a\tb", "tap%d", "a:b", ".", ".."] {
+            let error = TapDevice::open(name, 1500).err().unwrap();
+            assert_eq!(error.errno, libc::EINVAL, "{name}: {error}");
+        }
+        let error = TapDevice::open("ipop0", 67).err().unwrap();
+        assert_eq!(error.text, "cannot make tap 'ipop0': mtu 67 is not in 68-65521");
+    }
+}
