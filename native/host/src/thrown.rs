@@ -11,7 +11,7 @@ pub fn describe_error(ctx: &Ctx<'_>, error: &Error) -> String {
 
 /// Text and stack of any thrown value. It may be null: that is what quickjs throws when memory is too short for an error object.
 pub fn describe<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> String {
-    let mut text = coerce(ctx, &value).unwrap_or_else(|| format!("a {} without text", value.type_name()));
+    let mut text = coerce(ctx, &value).unwrap_or_else(|| format!("something without text ({})", value.type_name()));
     let exception = value.into_object().and_then(Exception::from_object);
     if let Some(stack) = exception.and_then(|exception| exception.stack()) {
         text.push('\n');

@@ -101,7 +101,7 @@ fn after_start_up_exceptions_and_rejections_are_logged_and_the_loop_goes_on() {
     let (code, out, err) = run("goes-on", source);
     assert_eq!((code, out.as_str()), (Some(0), "still here"));
     assert!(
-        err.contains("uncaught exception: a object without text") && err.contains("uncaught rejection: null"),
+        err.contains("uncaught exception: something without text (object)") && err.contains("uncaught rejection: null"),
         "{err}"
     );
 }

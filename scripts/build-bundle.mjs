@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// Bundles src/main.ts and the packages it uses into dist/ipop.js, one ES module for every runtime.
+
+import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {build} from 'esbuild';
+
+const BUNDLE = 'dist/ipop.js';
+const {version} = JSON.parse(readFileSync('package.json', 'utf8'));
+
+const {outputFiles} = await build({
+  entryPoints: ['src/main.ts'],
+  bundle: true,
+  platform: 'neutral',
+  // Without these `events` and `ltx`, which are CommonJS, are not found.
+  mainFields: ['module', 'main'],
+  format: 'esm',
+  target: 'es2023',
+  minify: true,
+  legalComments: 'none',
+  define: {IPOP_VERSION: JSON.stringify(version)},
+  write: false,
+  logLevel: 'warning',
+});
+
+const bundle = outputFiles[0].contents;
+mkdirSync('dist', {recursive: true});
+// An equal file keeps its time, so cargo need not build again.
+if (!isSame(bundle)) writeFileSync(BUNDLE, bundle);
+
+function isSame(contents) {
+  try {
+    return readFileSync(BUNDLE).equals(contents);
+  } catch {
+    return false;
+  }
+}
