@@ -22,7 +22,7 @@ import {
 /** The version of ipop.h that this half was written for. */
 export const ABI_VERSION = 1;
 
-export type HashAlgorithm = 'SHA-1' | 'SHA-256';
+export type HashAlgorithm = 'sha1' | 'sha256';
 
 export interface ProcessCounters {
   readonly recordsQueued: number;
@@ -31,7 +31,7 @@ export interface ProcessCounters {
 }
 
 const EINVAL = 22;
-const ALGORITHMS = {'SHA-1': 1, 'SHA-256': 2} as const;
+const ALGORITHMS = {sha1: 1, sha256: 2} as const;
 const DIGEST_SIZE = 32;
 const MAX_FRAME = 65535;
 const MAX_ANSWER = 1 << 20;
