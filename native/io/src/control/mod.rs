@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+//! The local control socket: one thread serves all connections; a request line becomes a record, the answer comes by `reply`.
+
+mod client;
+mod connection;
+mod listener;
+
+use std::collections::HashMap;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use ipop_base::{Error, Handle, RecordQueue, RecordType, Result};
+
+use crate::sys::{self, EventFd};
+pub use client::control_call;
+use connection::{Connection, Step};
+use listener::Listener;
+
+/// People and LuCI ask one at a time.
+const MAX_CONNECTIONS: usize = 8;
+/// Status of a large network, printed.
+const MAX_REPLY: usize = 1 << 20;
+
+/// A listening control socket. Its path is removed when it stops.
+#[derive(Debug)]
+pub struct Control {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    wake: EventFd,
+    desk: Mutex<Desk>,
+}
+
+/// Where requests wait for their answers, and answers for the thread.
+#[derive(Debug, Default)]
+struct Desk {
+    /// None: asked, Some: answered, not fetched yet.
+    answers: HashMap<Handle, Option<Vec<u8>>>,
+    stopping: bool,
+}
+
+impl Control {
+    /// Listens at `path` (mode 0660; the last folder is made, 0755, if missing). A dead socket of that name is replaced. EADDRINUSE: a live daemon
+    /// answers there; EEXIST: something is there that is no socket; else an errno of the file system.
+    pub fn listen(queue: Arc<RecordQueue>, path: &str) -> Result<Arc<Self>> {
+        let listener = Listener::bind(path)?;
+        let shared = Arc::new(Shared { wake: EventFd::new()?, desk: Mutex::default() });
+        let server = Server { queue, shared: shared.clone(), listener, connections: Vec::new() };
+        let thread = sys::spawn("control", move || server.run())?;
+        Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)) }))
+    }
+
+    /// Sends the answer to a request and closes its connection. EMSGSIZE: over 1 MiB; ENOENT: no such request, it was answered, or its
+    /// asker has gone.
+    pub fn reply(&self, connection: Handle, data: &[u8]) -> Result<()> {
+        if data.len() > MAX_REPLY {
+            return Err(Error::new(libc::EMSGSIZE, format!("an answer of {} bytes is over {MAX_REPLY}", data.len())));
+        }
+        match self.shared.lock().answers.get_mut(&connection) {
+            Some(answer @ None) => *answer = Some(data.to_vec()),
+            _ => return Err(Error::new(libc::ENOENT, format!("control request {connection} waits for no answer"))),
+        }
+        self.shared.wake.signal();
+        Ok(())
+    }
+
+    /// Closes every connection, removes the path and joins the thread (which never blocks but in poll).
+    pub fn stop(&self) {
+        self.shared.lock().stopping = true;
+        self.shared.wake.signal();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Server {
+    queue: Arc<RecordQueue>,
+    shared: Arc<Shared>,
+    listener: Listener,
+    connections: Vec<Connection>,
+}
+
+impl Server {
+    fn run(mut self) {
+        while !self.shared.lock().stopping {
+            let Ok(ready) = self.wait() else { break };
+            self.shared.wake.clear();
+            if ready[1].revents != 0 {
+                self.accept();
+            }
+            self.fetch_answers();
+            // Those accepted just now have no place in `ready`; their turn comes with the next poll.
+            let hung_up =
+                |index: usize| ready.get(index + 2).is_some_and(|fd| fd.revents & (libc::POLLHUP | libc::POLLERR) != 0);
+            let gone: Vec<bool> = (0..self.connections.len()).map(hung_up).collect();
+            self.step_all(&gone);
+        }
+        for connection in &mut self.connections {
+            connection.refuse("stopping", "ipop is stopping");
+        }
+    }
+
+    fn wait(&self) -> std::io::Result<Vec<libc::pollfd>> {
+        let mut fds =
+            vec![sys::interest(&self.shared.wake, libc::POLLIN), sys::interest(self.listener.socket(), libc::POLLIN)];
+        fds.extend(self.connections.iter().map(Connection::interest));
+        let deadline = self.connections.iter().map(Connection::deadline).min();
+        sys::poll(&mut fds, deadline)?;
+        Ok(fds)
+    }
+
+    /// One a turn, so that a flood of connections starves nobody.
+    fn accept(&mut self) {
+        let Some(socket) = accept_one(self.listener.socket()) else { return };
+        let mut connection = Connection::new(socket);
+        if let Err(why) = self.listener.admit(connection.socket()) {
+            connection.refuse("not-permitted", &why);
+        } else if self.connections.len() >= MAX_CONNECTIONS {
+            connection.refuse("busy", &format!("{MAX_CONNECTIONS} control connections are open already"));
+        } else {
+            self.connections.push(connection);
+        }
+    }
+
+    fn fetch_answers(&mut self) {
+        let mut desk = self.shared.lock();
+        for connection in &mut self.connections {
+            if let Some(answer) = desk.answers.get_mut(&connection.handle()).and_then(Option::take) {
+                desk.answers.remove(&connection.handle());
+                connection.answer(answer);
+            }
+        }
+    }
+
+    fn step_all(&mut self, gone: &[bool]) {
+        let now = Instant::now();
+        let mut index = 0;
+        let (queue, shared) = (&self.queue, &self.shared);
+        self.connections.retain_mut(|connection| {
+            let hung_up = gone.get(index).copied().unwrap_or(false);
+            index += 1;
+            let keep = match connection.step(now, hung_up) {
+                Step::Wait => true,
+                Step::Request(line) => ask(queue, shared, connection, &line),
+                Step::Close => false,
+            };
+            if !keep {
+                shared.lock().answers.remove(&connection.handle());
+            }
+            keep
+        });
+    }
+}
+
+/// False when the request could not be handed on.
+fn ask(queue: &RecordQueue, shared: &Shared, connection: &mut Connection, line: &[u8]) -> bool {
+    // Before the record: its reader may answer at once.
+    shared.lock().answers.insert(connection.handle(), None);
+    let asked = queue.push(RecordType::CtlRequest, connection.handle(), &[line]);
+    if !asked {
+        connection.refuse("busy", "ipop has too much to do just now");
+    }
+    asked
+}
+
+fn accept_one(listener: &UnixListener) -> Option<UnixStream> {
+    let (socket, _) = listener.accept().ok()?;
+    socket.set_nonblocking(true).ok()?;
+    Some(socket)
+}
