@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+export default {
+  extensions: {ts: 'module'},
+  nodeArguments: ['--import=tsx'],
+  files: ['tests/e2e/**/*.test.ts'],
+  timeout: '3m',
+  concurrency: 1,
+  serial: true,
+  workerThreads: false,
+};

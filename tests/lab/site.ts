@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// A site: a router with br-lan, its NAT and WAN firewall, and two LAN hosts that know nothing of ipop.
+//
+//   [ internet ] -- wan [ router ] br-lan -- h1, h2          or, with a carrier's NAT in front:
+//   [ internet ] -- wan [ carrier ] cgn 100.64.n.1 -- wan [ router ] br-lan -- h1, h2
+//
+// All sites are to become one Ethernet, so all LANs use one subnet: router n has 192.168.50.n and fd50::n,
+// its hosts 192.168.50.n1 and .n2, fd50::n1 and ::n2.
+
+import {connect, Netns} from './netns.ts';
+import {routerRules, type NatKind} from './nat.ts';
+import type {Internet} from './internet.ts';
+import type {Lab} from './lab.ts';
+import type {Proc} from './proc.ts';
+
+export interface SiteOptions {
+  readonly name: string;
+  /** 1 to 9; decides all addresses. */
+  readonly index: number;
+  readonly nat: NatKind;
+  /** A carrier's NAT (CGNAT, 100.64.0.0/10) between router and internet. */
+  readonly carrier?: NatKind;
+  /** Default 2. */
+  readonly hosts?: number;
+}
+
+export interface Host {
+  readonly ns: Netns;
+  readonly name: string;
+  readonly address: string;
+  readonly address6: string;
+  readonly mac: string;
+}
+
+export class Site {
+  readonly name: string;
+  readonly index: number;
+  readonly router: Netns;
+  readonly hosts: readonly Host[];
+  /** Address of the router's interface `wan`. */
+  readonly wanAddress: string;
+  /** Address that the internet sees. */
+  readonly publicAddress: string;
+  /** Address of the router on br-lan. */
+  readonly lanAddress: string;
+
+  constructor(
+    lab: Lab,
+    internet: Internet,
+    readonly options: SiteOptions,
+  ) {
+    const {name, index, nat, carrier} = options;
+    this.name = name;
+    this.index = index;
+    this.router = Netns.create(lab, name);
+    this.router.sysctl([['net/ipv4/ip_forward', '1']]);
+    if (carrier === undefined) {
+      this.publicAddress = internet.attach(this.router, index);
+      this.wanAddress = this.publicAddress;
+    } else {
+      this.wanAddress = `100.64.${index}.2`;
+      this.publicAddress = attachByCarrier(lab, internet, this.router, index, carrier);
+    }
+    if (nat === 'udp-blocked' || carrier === 'udp-blocked') internet.blockUdp(index);
+    this.lanAddress = `192.168.50.${index}`;
+    this.router.ip(
+      'link add br-lan type bridge stp_state 0 forward_delay 0',
+      'link set br-lan up',
+      `addr add ${this.lanAddress}/24 dev br-lan`,
+      `addr add fd50::${index}/64 dev br-lan nodad`,
+    );
+    this.router.nft(routerRules({nat, inside: 'br-lan'}));
+    this.hosts = Array.from({length: options.hosts ?? 2}, (_, i) => this.#addHost(lab, i + 1));
+  }
+
+  /** Starts a DHCP server (dnsmasq) on br-lan with an address range of this site's own. */
+  async startDhcp(): Promise<Proc> {
+    const first = 200 + 5 * this.index;
+    const dhcp = this.router.spawn('dhcp', [
+      'dnsmasq',
+      '--keep-in-foreground',
+      '--conf-file=/dev/null',
+      '--user=root',
+      '--log-facility=-',
+      '--log-dhcp',
+      '--port=0',
+      '--interface=br-lan',
+      '--bind-interfaces',
+      `--dhcp-range=192.168.50.${first},192.168.50.${first + 4},10m`,
+      '--dhcp-authoritative',
+      '--no-ping',
+      `--dhcp-leasefile=${this.router.lab.dir}/${this.name}.leases`,
+      '--pid-file=',
+    ]);
+    await dhcp.waitLog(/DHCP, sockets bound exclusively|DHCP, IP range/, 5_000);
+    return dhcp;
+  }
+
+  #addHost(lab: Lab, number: number): Host {
+    const label = `h${number}`;
+    const ns = Netns.create(lab, `${this.name}-${label}`);
+    const address = `192.168.50.${this.index}${number}`;
+    const address6 = `fd50::${this.index}${number}`;
+    connect(this.router, label, ns, 'eth0');
+    this.router.ip(`link set ${label} master br-lan`);
+    ns.ip(
+      `addr add ${address}/24 dev eth0`,
+      `addr add ${address6}/64 dev eth0 nodad`,
+      `route add default via ${this.lanAddress}`,
+    );
+    return {ns, name: `${this.name}-${label}`, address, address6, mac: ns.mac('eth0')};
+  }
+}
+
+function attachByCarrier(lab: Lab, internet: Internet, router: Netns, index: number, nat: NatKind): string {
+  const carrier = Netns.create(lab, `carrier${index}`);
+  carrier.sysctl([['net/ipv4/ip_forward', '1']]);
+  const address = internet.attach(carrier, index);
+  router.sysctl([['net/ipv6/conf/default/disable_ipv6', '1']]);
+  connect(carrier, 'cgn', router, 'wan');
+  router.sysctl([['net/ipv6/conf/default/disable_ipv6', '0']]);
+  carrier.ip(`addr add 100.64.${index}.1/24 dev cgn`);
+  router.ip(`addr add 100.64.${index}.2/24 dev wan`, `route add default via 100.64.${index}.1`);
+  carrier.nft(routerRules({nat, inside: 'cgn', client: `100.64.${index}.2`}));
+  return address;
+}
