@@ -148,41 +148,30 @@ impl Switch {
     }
 
     fn release(&self, upcall: &Upcall, out: i32) {
+        let ports = self.ports.snapshot();
         upcall.frames.iter().for_each(|parked| match out {
-            OUT_RULES => self.route_again(&upcall.port, parked),
-            _ => self.forward(&upcall.port, out, &parked.frame()),
+            OUT_RULES => self.route_again(&ports, &upcall.port, parked),
+            _ => forward(&ports, &upcall.port, out, &parked.frame()),
         });
     }
 
-    fn route_again(&self, ingress: &Arc<Port>, parked: &Parked) {
+    fn route_again(&self, ports: &[Arc<Port>], ingress: &Arc<Port>, parked: &Parked) {
         let frame = parked.frame();
         match Headers::parse(frame.bytes) {
-            Some(headers) => self.route(ingress, &headers, &frame, parked.asked),
+            Some(headers) => self.route(ports, ingress, &headers, &frame, parked.asked),
             None => ingress.drop_frame(Drop::Malformed, frame.segments),
         }
     }
 
     /// Sends a frame where the rules say, or parks it. `asked`: kinds of misses it was parked for before.
-    fn route(&self, ingress: &Arc<Port>, headers: &Headers, frame: &Frame<'_>, asked: u8) {
+    fn route(&self, ports: &[Arc<Port>], ingress: &Arc<Port>, headers: &Headers, frame: &Frame<'_>, asked: u8) {
         let result = match self.rules.judge(headers, ingress.handle, self.clock.now_ms()) {
-            Verdict::Out(out) => return self.forward(ingress, out, frame),
+            Verdict::Out(out) => return forward(ports, ingress, out, frame),
             Verdict::Miss(miss) if asked & miss.kind() != 0 => Err(Drop::Policy),
             Verdict::Miss(miss) => {
                 let question = question(ingress.handle, headers, miss);
                 self.upcalls.park(ingress, question, frame, asked | miss.kind())
             }
-        };
-        if let Err(why) = result {
-            ingress.drop_frame(why, frame.segments);
-        }
-    }
-
-    fn forward(&self, ingress: &Port, out: i32, frame: &Frame<'_>) {
-        let ports = self.ports.snapshot();
-        let result = match out {
-            OUT_DROP => Err(Drop::Policy),
-            OUT_FLOOD => flood(&ports, ingress, frame),
-            port => forward_to(find(&ports, port), ingress, frame),
         };
         if let Err(why) = result {
             ingress.drop_frame(why, frame.segments);
@@ -204,9 +193,10 @@ impl Switch {
 impl FrameSink for Switch {
     /// A frame from an unknown port is dropped without a trace: there is nowhere to count it.
     fn input(&self, port: Handle, frame: &Frame<'_>) {
-        let Some(ingress) = self.ports.get(port) else { return };
-        match admit(&ingress, frame) {
-            Ok(headers) => self.route(&ingress, &headers, frame, 0),
+        let ports = self.ports.snapshot();
+        let Some(ingress) = find(&ports, port) else { return };
+        match admit(ingress, frame) {
+            Ok(headers) => self.route(&ports, ingress, &headers, frame, 0),
             Err(why) => ingress.drop_frame(why, frame.segments),
         }
     }
@@ -250,6 +240,17 @@ fn question(port: Handle, headers: &Headers, miss: Miss) -> Question {
         Miss::Destination => headers.destination,
     };
     Question { port, missing: Key::new(headers.vlan, address), miss, vlan: headers.vlan }
+}
+
+fn forward(ports: &[Arc<Port>], ingress: &Port, out: i32, frame: &Frame<'_>) {
+    let result = match out {
+        OUT_DROP => Err(Drop::Policy),
+        OUT_FLOOD => flood(ports, ingress, frame),
+        port => forward_to(find(ports, port), ingress, frame),
+    };
+    if let Err(why) = result {
+        ingress.drop_frame(why, frame.segments);
+    }
 }
 
 fn forward_to(egress: Option<&Arc<Port>>, ingress: &Port, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
