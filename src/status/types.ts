@@ -64,7 +64,12 @@ export interface PeerStatus {
   readonly present: boolean;
   readonly state: LinkStateName;
   /** Only while up. */
-  readonly path?: {readonly kind: 'direct' | 'relay'; readonly local: string; readonly remote: string; readonly carriage: string};
+  readonly path?: {
+    readonly kind: 'direct' | 'relay';
+    readonly local: string;
+    readonly remote: string;
+    readonly carriage: string;
+  };
   readonly traffic: TrafficStatus;
   readonly macs: number;
   /** Since the state was entered. */

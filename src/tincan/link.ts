@@ -21,6 +21,7 @@ import {parseMessage, writeMessage} from './hello.ts';
 import {checkDescription, type Generation, REFUSAL_CODES, shortId} from './identity.ts';
 import {
   ATTEMPT_MS,
+  CANDIDATES,
   CHECKING_MS,
   GATHERING_MS,
   HELLO_MS,
@@ -70,7 +71,8 @@ export class Link {
   #taken: Generation | undefined;
   #error: LinkError | undefined;
   #opens = 0;
-  #refusedSid = '';
+  /** Candidates that overtook their offer: of the last such session only. */
+  #early: {readonly sid: string; readonly candidates: string[]} = {sid: '', candidates: []};
 
   /** `generation`: offers count on from here. */
   constructor(context: LinkContext, id: NodeId, generation: number, now: Millis) {
@@ -125,7 +127,7 @@ export class Link {
       case 'candidate': {
         const attempt = this.#current(signal.sid);
         if (attempt) attempt.addRemote(signal.candidate);
-        else if (this.#refusedSid !== signal.sid) this.#refuse(signal.sid, 'unknown-session', 'no such session');
+        else this.#keepEarly(signal.sid, signal.candidate);
         return;
       }
       case 'terminate':
@@ -336,6 +338,7 @@ export class Link {
     this.#discard();
     this.#begin('answer', signed.nonce, signed.generation, now);
     this.#attempt()?.setRemote(signed.description);
+    if (this.#early.sid === signed.nonce) for (const line of this.#early.candidates) this.#attempt()?.addRemote(line);
   }
 
   #handleAnswer(sid: string, signed: SignedDescription, now: Millis): void {
@@ -417,6 +420,12 @@ export class Link {
     this.#transition({name: 'idle', dueAt: this.present ? now + wait : undefined}, reason, now);
   }
 
+  /** No answer to these: the offer may still come, and a session that ended here has been told so. */
+  #keepEarly(sid: string, candidate: string): void {
+    if (this.#early.sid !== sid) this.#early = {sid, candidates: []};
+    if (this.#early.candidates.length < CANDIDATES) this.#early.candidates.push(candidate);
+  }
+
   #refuseWith(sid: string, error: IpopError, now: Millis): void {
     this.#error = {code: error.code, text: error.message, at: now};
     this.#log('warning', error.message);
@@ -424,7 +433,6 @@ export class Link {
   }
 
   #refuse(sid: string, reason: string, text: string): void {
-    this.#refusedSid = sid;
     this.#signal({type: 'terminate', sid, reason, text});
   }
 

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+// What is wrong, and the way out. One rule a code; docs/TROUBLESHOOTING.md has a section for each.
+
+import {REFUSAL_CODES, shortId} from '../tincan/identity.ts';
+import type {HealthItem, NetworkStatus, PeerStatus, Status} from './types.ts';
+
+type Judged = Omit<Status, 'health'>;
+type Severity = HealthItem['severity'];
+
+/** Every code with its severity. error: the exit code of `ipop status` is not 0. */
+export const HEALTH_CODES = {
+  'xmpp-certificate': 'error',
+  'xmpp-auth': 'error',
+  'xmpp-offline': 'error',
+  'room-waiting': 'error',
+  'no-tap': 'error',
+  'no-bridge': 'error',
+  'signature-refused': 'error',
+  'peer-down': 'error',
+  'no-peers': 'warning',
+  'relay-in-use': 'warning',
+  'records-dropped': 'warning',
+} as const satisfies Readonly<Record<string, Severity>>;
+
+export type HealthCode = keyof typeof HEALTH_CODES;
+
+/** All problems, worst first: in the order of HEALTH_CODES, then of networks and peers. */
+export function healthOf(status: Judged): HealthItem[] {
+  const items: HealthItem[] = [];
+  const add = (code: HealthCode, network: string, text: string) =>
+    items.push({code, severity: HEALTH_CODES[code], network, text});
+  for (const network of status.networks) {
+    judgeXmpp(network, (code, text) => add(code, network.network, text));
+    judgeBridge(network, (code, text) => add(code, network.network, text));
+    judgePeers(network, (code, text) => add(code, network.network, text));
+  }
+  const {recordsDropped} = status.process;
+  if (recordsDropped > 0) {
+    const text = `${recordsDropped} records from native were lost because the daemon was too slow: see whether the CPU is overloaded`;
+    add('records-dropped', '', text);
+  }
+  const codes = Object.keys(HEALTH_CODES);
+  // Stable: what has one code stays in the order of networks and peers.
+  return items.sort((a, b) => codes.indexOf(a.code) - codes.indexOf(b.code));
+}
+
+/** 0: every peer that is there is linked, XMPP and bridge are well; 1: no link is up; 2: a link is up, but something is wrong. */
+export function exitCodeOf(status: Status): 0 | 1 | 2 {
+  const isUp = status.networks.some((network) => network.peers.some((peer) => peer.state === 'up'));
+  if (!isUp) return 1;
+  return status.health.some((item) => item.severity === 'error') ? 2 : 0;
+}
+
+type Add = (code: HealthCode, text: string) => void;
+
+function judgeXmpp({xmpp}: NetworkStatus, add: Add): void {
+  if (xmpp.state === 'online') return;
+  const {error, jid, server} = xmpp;
+  const retry = xmpp.retryInSec === undefined ? '' : `; next try in ${xmpp.retryInSec} s`;
+  const cause = error ? error.text : `state is ${xmpp.state}`;
+  if (xmpp.state === 'waiting') {
+    return add(
+      'room-waiting',
+      `${cause}: the owner of room ${xmpp.room} must be online and list ${jid} as a member${retry}`,
+    );
+  }
+  if (error && /^(tls-|ca-file)/.test(error.code)) {
+    return add(
+      'xmpp-certificate',
+      `${cause}: check the server's certificate, option ca_file and this machine's clock${retry}`,
+    );
+  }
+  if (error && /auth|sasl|credentials/.test(error.code)) {
+    return add('xmpp-auth', `${cause}: check options jid and password of account ${jid}${retry}`);
+  }
+  const where = server === undefined ? '' : ` (last server ${server})`;
+  add('xmpp-offline', `${cause}${where}: links that are up stay, new ones must wait${retry}`);
+}
+
+function judgeBridge({bridge}: NetworkStatus, add: Add): void {
+  const cause = bridge.error ? `: ${bridge.error.text}` : '';
+  if (bridge.state === 'no-tap')
+    add('no-tap', `tap ${bridge.tap} cannot be made${cause}: is the tun module loaded, the name free?`);
+  if (bridge.state === 'no-bridge') {
+    add(
+      'no-bridge',
+      `tap ${bridge.tap} is not in bridge ${bridge.name}${cause}: make the bridge, or correct option bridge`,
+    );
+  }
+}
+
+function judgePeers({peers, xmpp}: NetworkStatus, add: Add): void {
+  for (const peer of peers) {
+    const {error, state, present} = peer;
+    const name = nameOf(peer);
+    if (error && REFUSAL_CODES.includes(error.code)) {
+      add(
+        'signature-refused',
+        `${name}: ${error.text}: compare node ids at both ends; if they are right, someone tampers with signals`,
+      );
+    }
+    if (present && state !== 'up') add('peer-down', `${name} is in the room but not linked (${state})${whyDown(peer)}`);
+    if (peer.path?.kind === 'relay') {
+      add(
+        'relay-in-use',
+        `${name}: no direct path worked, traffic passes relay ${relayOf(peer)}: open UDP at one end for a direct one`,
+      );
+    }
+  }
+  const alone = !peers.some((peer) => peer.present || peer.state === 'up');
+  if (alone && xmpp.state === 'online') {
+    add('no-peers', `no other node is in room ${xmpp.room}: start one, or check that its option room is the same`);
+  }
+}
+
+function whyDown({error, retryInSec, attempts}: PeerStatus): string {
+  const tries = attempts > 1 ? ` after ${attempts} tries` : '';
+  const cause = error ? `${tries}: ${error.text}` : tries;
+  return retryInSec === undefined ? cause : `${cause}; next try in ${retryInSec} s`;
+}
+
+/** The end of the pair that is at the relay is not told apart: both are shown. */
+function relayOf({path}: PeerStatus): string {
+  return `${path?.local} - ${path?.remote}`;
+}
+
+function nameOf({name, id}: PeerStatus): string {
+  return name === '' ? shortId(id) : `${name} (${shortId(id)})`;
+}
