@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 import test from 'ava';
-import {RecordReader} from '../../../src/native/codec.ts';
-import type {NativeEvent} from '../../../src/native/datapath.ts';
-import {Native} from '../../../src/native/native.ts';
-import {datapathContract} from '../../contract/datapath.ts';
-import {koffiHost, nativeMissing} from '../../contract/host-koffi.ts';
+import {RecordReader} from '../../src/native/codec.ts';
+import type {NativeEvent} from '../../src/native/datapath.ts';
+import {Native} from '../../src/native/native.ts';
+import {datapathContract} from './datapath.ts';
+import {koffiHost, nativeMissing} from './host-koffi.ts';
 
 const missing = nativeMissing();
 
