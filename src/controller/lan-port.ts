@@ -44,12 +44,13 @@ export class LanPort {
     this.#attempt(now);
   }
 
-  /** The tap's device was deleted by somebody. */
-  handlePortGone(port: PortId, now: Millis): void {
-    if (this.port !== port) return;
+  /** The tap's device was deleted by somebody; false: another's tap. */
+  handlePortGone(port: PortId, now: Millis): boolean {
+    if (this.port !== port) return false;
     this.#deps.onPortDown(port);
     this.#state = undefined;
     this.#attempt(now);
+    return true;
   }
 
   /** Interfaces or bridges changed: what was missing may be there, what was right may be gone. */

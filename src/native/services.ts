@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+// Native calls that are answered later by records: streams and key derivation. Keeps who waits for which handle.
+
+import type {ByteStream, ByteStreamHandlers, HashName, StreamTarget} from '../xmpp/types.ts';
+import {writeTextMap} from '../base/text-map.ts';
+import type {NativeEvent} from './datapath.ts';
+
+/** The calls it needs of native (native/include/ipop.h, "streams", "identity, hashes, random"). */
+export interface ServiceCalls {
+  openStream(config: Uint8Array): number;
+  writeStream(stream: number, data: Uint8Array): void;
+  closeStream(stream: number): void;
+  pbkdf2(algorithm: HashName, password: Uint8Array, salt: Uint8Array, rounds: number): number;
+}
+
+export class Services {
+  readonly #calls: ServiceCalls;
+  // Bounded by native: at most 16 streams and 8 derivations.
+  readonly #streams = new Map<number, ByteStreamHandlers>();
+  readonly #derivations = new Map<number, (key: Uint8Array) => void>();
+
+  constructor(calls: ServiceCalls) {
+    this.#calls = calls;
+  }
+
+  /** Opens a TLS stream; what becomes of it comes to the handlers, `onClosed` once and last. Throws NativeError when it cannot even start. */
+  openStream(target: StreamTarget, handlers: ByteStreamHandlers): ByteStream {
+    const stream = this.#calls.openStream(
+      writeTextMap({
+        host: target.host,
+        port: target.port,
+        name: target.name,
+        ca: target.caFile,
+        alpn: 'xmpp-client',
+        timeout_ms: target.timeoutMs,
+      }),
+    );
+    this.#streams.set(stream, handlers);
+    return {
+      write: (data) => this.#calls.writeStream(stream, data),
+      close: () => {
+        if (this.#streams.has(stream)) this.#calls.closeStream(stream);
+      },
+    };
+  }
+
+  /** RFC 8018 PBKDF2 on a native thread. */
+  pbkdf2(algorithm: HashName, password: Uint8Array, salt: Uint8Array, rounds: number): Promise<Uint8Array> {
+    return new Promise((resolve) => this.#derivations.set(this.#calls.pbkdf2(algorithm, password, salt, rounds), resolve));
+  }
+
+  /** Takes the events that answer its calls; false: not for it. */
+  handleEvent(event: NativeEvent): boolean {
+    switch (event.type) {
+      case 'stream-open':
+        this.#streams.get(event.stream)?.onOpen({
+          address: event.info['address'] ?? '',
+          tls: event.info['tls'] ?? '',
+          exporter: event.info['exporter'] ?? '',
+        });
+        return true;
+      case 'stream-data':
+        this.#streams.get(event.stream)?.onData(event.data);
+        return true;
+      case 'stream-closed': {
+        const handlers = this.#streams.get(event.stream);
+        this.#streams.delete(event.stream);
+        handlers?.onClosed(event.code, event.text);
+        return true;
+      }
+      case 'pbkdf2':
+        this.#derivations.get(event.request)?.(event.key);
+        this.#derivations.delete(event.request);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  /** Records were lost: a stream with a hole in it is of no use, so all are closed and their owners told. */
+  handleGap(): void {
+    for (const [stream, handlers] of [...this.#streams]) {
+      this.#streams.delete(stream);
+      this.#calls.closeStream(stream);
+      handlers.onClosed('overflow', 'records of this stream were lost');
+    }
+  }
+}

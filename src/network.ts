@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: MIT
+// One network: a switch, its LAN port, the links to its members and the account they are met by. The cores do not know each other:
+// what one of them wants of another, or of native, passes through here.
+
+import type {Log, LogLevel} from './base/log.ts';
+import {IpopError, textOf} from './base/errors.ts';
+import {type Deadline, earliest, type Millis} from './base/time.ts';
+import {LanPort} from './controller/lan-port.ts';
+import {Switch} from './l2switch/switch.ts';
+import type {SwitchEffect} from './l2switch/types.ts';
+import type {NativeEvent, PortId, SwitchId} from './native/datapath.ts';
+import type {Native} from './native/native.ts';
+import {parseJingle, writeJingle} from './tincan/jingle.ts';
+import {LinkManager, type LinkManagerDeps} from './tincan/link-manager.ts';
+import type {LinkEffect, Signal} from './tincan/types.ts';
+import type {NetworkConfig} from './uci/config.ts';
+import {createXmppSession} from './xmpp/session.ts';
+import type {XmppDeps, XmppSession} from './xmpp/types.ts';
+import type {XmppState} from './status/types.ts';
+
+/** What a network shares with the others of this node. */
+export interface NetworkDeps {
+  readonly native: Native;
+  readonly self: LinkManagerDeps['self'];
+  readonly crypto: Pick<LinkManagerDeps, 'sign' | 'verify' | 'sha256' | 'randomBytes' | 'random'>;
+  readonly xmpp: Omit<XmppDeps, 'log'>;
+  readonly log: Log;
+  nowMs(): Millis;
+  /** Something happened outside the loop's own turn (XMPP): carry out effects and set the timer anew. */
+  onActivity(): void;
+}
+
+/** What the account is doing, as last reported. */
+export interface XmppView {
+  readonly state: XmppState;
+  readonly error: IpopError | undefined;
+  readonly retryAt: Millis | undefined;
+  /** When `state` or `error` last changed. */
+  readonly since: Millis;
+}
+
+export class Network {
+  readonly config: NetworkConfig;
+  readonly sw: SwitchId;
+  readonly fdb: Switch;
+  readonly links: LinkManager;
+  readonly lan: LanPort;
+  readonly session: XmppSession;
+  readonly #deps: NetworkDeps;
+  #xmpp: XmppView;
+  #lanSince: Millis;
+
+  constructor(deps: NetworkDeps, config: NetworkConfig) {
+    this.#deps = deps;
+    this.config = config;
+    this.#xmpp = {state: 'offline', error: undefined, retryAt: undefined, since: deps.nowMs()};
+    this.#lanSince = deps.nowMs();
+    this.sw = deps.native.openSwitch();
+    this.fdb = new Switch();
+    this.lan = this.#makeLanPort();
+    this.links = new LinkManager({
+      ...deps.crypto,
+      self: deps.self,
+      network: config.room.jid,
+      servers: {stun: config.stun, turn: config.turn},
+      isOverlay: (address) => deps.native.addressOverlay(address),
+      log: (level, text) => this.#log(level, 'link', text),
+    });
+    this.session = this.#makeSession();
+  }
+
+  start(now: Millis): void {
+    this.lan.start(now);
+    this.session.start();
+  }
+
+  /** When the LAN port's state last changed. */
+  get lanSince(): Millis {
+    return this.#lanSince;
+  }
+
+  get xmpp(): XmppView {
+    return this.#xmpp;
+  }
+
+  /** Takes what concerns this network; false: not its own. */
+  handleEvent(event: NativeEvent, now: Millis): boolean {
+    switch (event.type) {
+      case 'upcall':
+        if (event.sw !== this.sw) return false;
+        this.fdb.handleUpcall(event.upcall, now);
+        return true;
+      case 'port-gone':
+        return this.lan.handlePortGone(event.port, now);
+      case 'link-local':
+        return this.links.handleLocal(event.link, event.local, now);
+      case 'link-candidate':
+        return this.links.handleCandidate(event.link, event.candidate, now);
+      case 'link-gathered':
+        return this.links.handleGathered(event.link, now);
+      case 'link-up':
+        return this.links.handleUp(event.link, event.info, now);
+      case 'link-lost':
+        return this.links.handleLost(event.link, event.code, event.text, now);
+      case 'link-message':
+        return this.links.handleMessage(event.link, event.message, now);
+      case 'interfaces':
+        this.lan.handleInterfacesChanged(now);
+        this.links.handleInterfacesChanged(now);
+        return false; // every network wants it
+      case 'gap':
+        this.fdb.handleGap(now);
+        return false;
+      default:
+        return false;
+    }
+  }
+
+  handleTimeout(now: Millis): void {
+    this.lan.handleTimeout(now);
+    this.links.handleTimeout(now);
+    this.fdb.handleTimeout(now);
+  }
+
+  nextTimeout(): Deadline | undefined {
+    return earliest(this.lan.nextTimeout(), this.links.nextTimeout(), this.fdb.nextTimeout());
+  }
+
+  /** Carries out what the cores want, until they want nothing more. */
+  perform(now: Millis): void {
+    for (let round = 0; round < 100; round++) {
+      const linkEffects = this.links.drain();
+      for (const effect of linkEffects) this.#performLink(effect, now);
+      const switchEffects = this.fdb.drain();
+      for (const effect of switchEffects) this.#performSwitch(effect, now);
+      if (linkEffects.length + switchEffects.length === 0) return;
+    }
+    this.#log('error', 'daemon', 'the cores still want something after 100 rounds; going on next turn');
+  }
+
+  /** Says goodbye to peers and server, and closes everything; at most 2 s. */
+  async stop(now: Millis): Promise<void> {
+    this.links.stop(now);
+    this.perform(now);
+    await this.session.stop();
+    this.#deps.native.closeSwitch(this.sw);
+  }
+
+  #performLink(effect: LinkEffect, now: Millis): void {
+    const {native} = this.#deps;
+    switch (effect.type) {
+      case 'open':
+        try {
+          this.links.handleOpened(effect.key, native.openLink(this.sw, effect.role, effect.servers), now);
+        } catch (error) {
+          this.links.handleOpenFailed(effect.key, new IpopError('open-failed', textOf(error), {cause: error}), now);
+        }
+        return;
+      case 'set-remote':
+        return this.#try(() => native.setRemote(effect.port, effect.remote));
+      case 'add-candidate':
+        return this.#try(() => native.addCandidate(effect.port, effect.candidate));
+      case 'send-message':
+        return this.#try(() => native.sendMessage(effect.port, effect.message));
+      case 'close':
+        return this.#try(() => native.closeLink(effect.port));
+      case 'signal':
+        return this.#sendSignal(effect.to, effect.signal);
+      case 'port-up':
+        this.#try(() => native.enablePort(effect.port, true));
+        return this.fdb.handlePortUp(effect.port, 'link', now);
+      case 'port-down':
+        return this.fdb.handlePortDown(effect.port, now);
+      case 'probe-session':
+        return this.session.probe();
+    }
+  }
+
+  #performSwitch(effect: SwitchEffect, now: Millis): void {
+    const {native} = this.#deps;
+    switch (effect.type) {
+      case 'set-rule':
+        return this.#try(() => native.setRule(this.sw, effect.mac, effect.vlan, effect.out));
+      case 'delete-rule':
+        return this.#try(() => native.deleteRule(this.sw, effect.mac, effect.vlan));
+      case 'flush-rules':
+        return this.#try(() => native.flushRules(this.sw, effect.port));
+      case 'finish-upcall':
+        return this.#try(() => native.finishUpcall(this.sw, effect.id, effect.out));
+      case 'dump-rules':
+        return this.fdb.handleRules(native.dumpRules(this.sw), now);
+    }
+  }
+
+  /** A call that may fail because its object has just gone: its end is reported by an event of its own. */
+  #try(call: () => unknown): void {
+    try {
+      call();
+    } catch (error) {
+      this.#log('debug', 'native', textOf(error));
+    }
+  }
+
+  #sendSignal(to: string, signal: Signal): void {
+    this.session.sendJingle(to, writeJingle(signal)).catch((error: unknown) => {
+      const cause = error instanceof IpopError ? error : new IpopError('signal-failed', textOf(error));
+      this.links.handleSignalFailed(to, signal, cause, this.#deps.nowMs());
+      this.#deps.onActivity();
+    });
+  }
+
+  #makeLanPort(): LanPort {
+    const {native, nowMs} = this.#deps;
+    const {tap, mtuBytes, name: bridge} = this.config.bridge;
+    return new LanPort(
+      {
+        openTap: () => native.openTap(this.sw, tap, mtuBytes),
+        joinBridge: (port, name) => native.joinBridge(port, name),
+        onPortUp: (port: PortId) => {
+          native.enablePort(port, true);
+          this.fdb.handlePortUp(port, 'lan', nowMs());
+        },
+        onPortDown: (port) => this.fdb.handlePortDown(port, nowMs()),
+        onChange: (state) => {
+          this.#lanSince = nowMs();
+          if ('error' in state) this.#log('warning', 'bridge', state.error.message);
+          else
+            this.#log(
+              'info',
+              'bridge',
+              state.name === 'joined' ? `tap ${tap} is in bridge ${bridge}` : `tap ${tap} is up`,
+            );
+        },
+      },
+      {tap, bridge},
+    );
+  }
+
+  #makeSession(): XmppSession {
+    const {self, xmpp, nowMs, onActivity} = this.#deps;
+    const {account, room} = this.config;
+    return createXmppSession(
+      {...xmpp, log: (level, text) => this.#log(level, 'xmpp', text)},
+      {
+        ...account,
+        resource: `ipop-${self.id.slice(0, 16)}`,
+        room: room.jid,
+        nick: self.id,
+        owner: room.owner,
+        members: room.members,
+      },
+      {
+        onState: (state, error, retryAt) => {
+          this.#xmpp = {state, error, retryAt, since: nowMs()};
+          onActivity();
+        },
+        onMemberOnline: (member) => {
+          this.links.handleMemberOnline(member, nowMs());
+          onActivity();
+        },
+        onMemberOffline: (id) => {
+          this.links.handleMemberOffline(id, nowMs());
+          onActivity();
+        },
+        onJingle: (from, jingle) => {
+          try {
+            this.links.handleSignal(from, parseJingle(jingle), nowMs());
+          } catch (error) {
+            this.#log('warning', 'link', `signal from ${from} refused: ${textOf(error)}`);
+          }
+          onActivity();
+        },
+      },
+    );
+  }
+
+  #log(level: LogLevel, component: string, text: string): void {
+    this.#deps.log(level, `${this.config.network} ${component}`, text);
+  }
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+// Start and end of the daemon: arguments, configuration, identity, boot number, signals.
+
+import {fromUtf8, utf8} from './base/bytes.ts';
+import {IpopError, textOf} from './base/errors.ts';
+import type {Log, LogLevel} from './base/log.ts';
+import {nextBoot} from './controller/boot.ts';
+import {Daemon} from './daemon.ts';
+import {RecordReader} from './native/codec.ts';
+import {NativeError} from './native/datapath.ts';
+import {Native} from './native/native.ts';
+import {Services} from './native/services.ts';
+import type {Host} from './runtime/host.ts';
+import {Timers} from './runtime/timers.ts';
+import {nodeId} from './tincan/identity.ts';
+import {type Config, readConfig} from './uci/config.ts';
+import {VERSION} from './version.ts';
+import type {HashName} from './xmpp/types.ts';
+
+const DEFAULT_CONFIG = '/etc/config/ipop';
+/** sysexits.h EX_USAGE and EX_CONFIG; for the latter no supervisor should restart us. */
+const EXIT_USAGE = 64;
+const EXIT_CONFIG = 78;
+const EXIT_FAILED = 1;
+/** The goodbyes may take this long; native's own end comes after. */
+const STOP_MS = 2_500;
+const SIGHUP = 1;
+
+const USAGE = `ipopd: joins this LAN to those of its peers
+
+  ipopd [--config FILE]   run in the foreground (default ${DEFAULT_CONFIG}); log lines go to standard error
+  ipopd --check           check the configuration and stop: exit code 0 or ${EXIT_CONFIG}
+  ipopd --version
+`;
+
+const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warning', 'error'];
+
+/** Runs the daemon until a signal or a failure ends it; the exit code says which. */
+export function runDaemon(host: Host, args: readonly string[]): void {
+  const options = parseArguments(args);
+  if (typeof options === 'string') {
+    host.log(options);
+    return host.exit(EXIT_USAGE);
+  }
+  if (options.show) {
+    host.out(options.show === 'version' ? `ipopd ${VERSION}\n` : USAGE);
+    return host.exit(0);
+  }
+  const native = new Native(host.native);
+  try {
+    const config = loadConfig(native, options.config, host);
+    if (!config) return host.exit(EXIT_CONFIG);
+    if (options.check) {
+      host.out(`${options.config}: good\n`);
+      return host.exit(0);
+    }
+    if (!config.enabled) {
+      host.log(`ipop is disabled: set option enabled '1' in section 'main' of ${options.config}`);
+      return host.exit(0);
+    }
+    start(host, native, config);
+  } catch (error) {
+    host.log(`error: ${textOf(error)}`);
+    host.exit(EXIT_FAILED);
+  }
+}
+
+interface Options {
+  config: string;
+  check: boolean;
+  show?: 'version' | 'help';
+}
+
+/** The options, or a sentence that says which argument is wrong. */
+function parseArguments(args: readonly string[]): Options | string {
+  const options: Options = {config: DEFAULT_CONFIG, check: false};
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i];
+    if (arg === '--version' || arg === '-v' || arg === '-V') options.show = 'version';
+    else if (arg === '--help' || arg === '-h') options.show = 'help';
+    else if (arg === '--check') options.check = true;
+    else if (arg === '--config' || arg === '-c') {
+      const file = args[++i];
+      if (file === undefined) return `ipopd: ${arg} needs a file; try ipopd --help`;
+      options.config = file;
+    } else return `ipopd: unknown argument '${arg}'; try ipopd --help`;
+  }
+  return options;
+}
+
+/** The configuration; undefined when it is wrong, which has been said then. */
+function loadConfig(native: Native, file: string, host: Host): Config | undefined {
+  let text: string;
+  try {
+    text = fromUtf8(native.readFile(file));
+  } catch (error) {
+    host.log(`error: cannot read the configuration: ${textOf(error)}`);
+    return undefined;
+  }
+  const result = readConfig(text, file, {hostName: native.hostName()});
+  if ('ok' in result) return result.ok;
+  for (const problem of result.problems) host.log(`error: ${problem.text}`);
+  return undefined;
+}
+
+function start(host: Host, native: Native, config: Config): void {
+  const log = makeLog(host, config.logLevel);
+  native.start();
+  const publicKey = openIdentity(native, `${config.stateDir}/identity.key`);
+  const self = {
+    id: nodeId(publicKey, (data) => native.hash('sha256', data)),
+    name: config.name,
+    publicKey,
+    boot: takeBootNumber(native, `${config.stateDir}/boot`, host.wallMs(), log),
+  };
+  native.listenControl(config.controlSocket);
+
+  const timers = new Timers(host);
+  timers.install();
+  const services = new Services({
+    openStream: (target) => native.openStream(target),
+    writeStream: (stream, data) => native.writeStream(stream, data),
+    closeStream: (stream) => native.closeStream(stream),
+    pbkdf2: (name, password, salt, rounds) => native.pbkdf2(algorithm(name), password, salt, rounds),
+  });
+  let cancelTimer: (() => void) | undefined;
+  const daemon = new Daemon({
+    native,
+    network: {
+      self,
+      crypto: {
+        sign: (data) => native.sign(data),
+        verify: (key, data, signature) => native.verify(key, data, signature),
+        sha256: (data) => native.hash('sha256', data),
+        randomBytes: (length) => native.random(length),
+        random: Math.random,
+      },
+      xmpp: {
+        openStream: (target, handlers) => services.openStream(target, handlers),
+        hash: (name, data) => native.hash(algorithm(name), data),
+        hmac: (name, key, data) => native.hmac(algorithm(name), key, data),
+        pbkdf2: (name, password, salt, rounds) => services.pbkdf2(name, password, salt, rounds),
+        randomBytes: (length) => native.random(length),
+        nowMs: () => host.nowMs(),
+        after: (delayMs, callback) => timers.after(delayMs, callback),
+      },
+    },
+    log,
+    handleService: (event) => services.handleEvent(event),
+    handleServiceGap: () => services.handleGap(),
+    nowMs: () => host.nowMs(),
+    setTimer(delayMs) {
+      cancelTimer?.();
+      cancelTimer = delayMs === undefined ? undefined : timers.after(delayMs, () => daemon.handleTimer());
+    },
+  });
+  const reader = new RecordReader();
+  host.onRecord((record) => {
+    for (const event of reader.read(record)) daemon.handleEvent(event);
+  });
+  host.onSignal((signal) => {
+    if (signal === SIGHUP)
+      return log('warning', 'daemon', 'reloading is not there yet: restart ipopd for a changed configuration');
+    log('info', 'daemon', 'stopping');
+    timers.after(STOP_MS, () => host.exit(0));
+    daemon.stop().then(
+      () => host.exit(0),
+      (error: unknown) => {
+        log('error', 'daemon', `cannot stop cleanly: ${textOf(error)}`);
+        host.exit(EXIT_FAILED);
+      },
+    );
+  });
+  log('info', 'daemon', `ipop ${VERSION}, node ${self.name} (${self.id.slice(0, 8)}), boot ${self.boot}`);
+  daemon.start(config.networks);
+}
+
+function openIdentity(native: Native, path: string): Uint8Array {
+  try {
+    return native.openIdentity(path);
+  } catch (error) {
+    throw new IpopError('identity', `cannot use this node's key: ${textOf(error)}`, {cause: error});
+  }
+}
+
+/** Takes this start's boot number and stores it; without a writable file the wall clock alone keeps it rising. */
+function takeBootNumber(native: Native, path: string, wallMs: number, log: Log): number {
+  let stored: string | undefined;
+  try {
+    stored = fromUtf8(native.readFile(path));
+  } catch (error) {
+    if (!(error instanceof NativeError && error.errno === 2)) log('warning', 'daemon', textOf(error));
+  }
+  const boot = nextBoot(stored, wallMs / 1000);
+  try {
+    native.writeFile(path, utf8(`${boot}\n`));
+  } catch (error) {
+    log(
+      'warning',
+      'daemon',
+      `cannot store the boot number, so peers may be slow to believe a restart: ${textOf(error)}`,
+    );
+  }
+  return boot;
+}
+
+function algorithm(name: HashName): 'sha1' | 'sha256' {
+  return name === 'SHA-1' ? 'sha1' : 'sha256';
+}
+
+function makeLog(host: Host, lowest: LogLevel): Log {
+  return (level, component, text) => {
+    if (LEVELS.indexOf(level) >= LEVELS.indexOf(lowest))
+      host.log(`${level}: ${component}: ${text.replace(/[\r\n]+/g, ' ')}`);
+  };
+}
