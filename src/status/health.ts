@@ -22,6 +22,26 @@ export const HEALTH_CODES = {
   'records-dropped': 'warning',
 } as const satisfies Readonly<Record<string, Severity>>;
 
+/** Ends of a stream (ipop.h) that mean the certificate; other TLS failures are the network's or the server's. */
+const CERTIFICATE_CODES = [
+  'tls-name',
+  'tls-expired',
+  'tls-not-yet-valid',
+  'tls-unknown-ca',
+  'tls-self-signed',
+  'ca-file',
+];
+/** Failed logins (RFC 6120 section 6.5, and the session's own) that trying again does not cure. */
+const AUTH_CODES = [
+  'not-authorized',
+  'account-disabled',
+  'credentials-expired',
+  'login-refused',
+  'no-mechanism',
+  'scram',
+  'server-signature',
+];
+
 export type HealthCode = keyof typeof HEALTH_CODES;
 
 /** All problems, worst first: in the order of HEALTH_CODES, then of networks and peers. */
@@ -64,13 +84,13 @@ function judgeXmpp({xmpp}: NetworkStatus, add: Add): void {
       `${cause}: the owner of room ${xmpp.room} must be online and list ${jid} as a member${retry}`,
     );
   }
-  if (error && /^(tls-|ca-file)/.test(error.code)) {
+  if (error && CERTIFICATE_CODES.includes(error.code)) {
     return add(
       'xmpp-certificate',
       `${cause}: check the server's certificate, option ca_file and this machine's clock${retry}`,
     );
   }
-  if (error && /auth|sasl|credentials/.test(error.code)) {
+  if (error && AUTH_CODES.includes(error.code)) {
     return add('xmpp-auth', `${cause}: check options jid and password of account ${jid}${retry}`);
   }
   const where = server === undefined ? '' : ` (last server ${server})`;
