@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// When to try again: by what went wrong.
+
+/** Links must be back within 10 s of an outage's end, so tries never lie further apart than this. */
+const CAP_MS = 5_000;
+const FIRST_CAP_MS = 1_000;
+/** Even the luckiest draw leaves the server this much air. */
+const FLOOR_MS = 100;
+/** A person must act: wrong password, account disabled. Trying more often looks like an attack to the server. */
+const REFUSED_MS = 300_000;
+/** May mend itself (a clock that gets set, a certificate renewed, the other node stopped), but not in a second. */
+const SLOW_MS = 60_000;
+
+const REFUSED = new Set(['not-authorized', 'account-disabled', 'credentials-expired']);
+const SLOW = new Set([
+  'conflict',
+  'ca-file',
+  'no-mechanism',
+  'server-signature',
+  'scram',
+  'host-unknown',
+  'login-refused',
+]);
+
+export type Severity = 'refused' | 'slow' | 'transient';
+
+/** How bad a failure of this code is. */
+export function severityOf(code: string): Severity {
+  if (REFUSED.has(code)) return 'refused';
+  return SLOW.has(code) || code.startsWith('tls-') ? 'slow' : 'transient';
+}
+
+/** Delay before the try after the `failures`th failure in a row (from 1); `random` is in 0..1. Full jitter over a doubling span. */
+export function retryDelayMs(code: string, failures: number, random: number): number {
+  const severity = severityOf(code);
+  if (severity === 'refused') return REFUSED_MS;
+  if (severity === 'slow') return SLOW_MS;
+  const cap = Math.min(CAP_MS, FIRST_CAP_MS * 2 ** Math.min(failures - 1, 16));
+  return Math.round(FLOOR_MS + random * (cap - FLOOR_MS));
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// The stream's XML parser: bounded, and it hands over one element per host turn.
+
+import BaseParser from '@xmpp/xml/lib/Parser.js';
+
+/** One stanza; the largest legitimate ones (room forms, offers) have a few KiB. */
+const MAX_ELEMENT_CHARS = 64 * 1024;
+/** Size is judged after each slice, so an element may pass the bound by this much. */
+const SLICE_CHARS = 4096;
+/** A Jingle offer has a depth of 6. */
+const MAX_DEPTH = 32;
+/** What a server may send faster than we handle it: a room of 1 000 occupants, twice. */
+const MAX_QUEUED = 4096;
+
+/** Why the stream's XML is refused: a stream error condition (RFC 6120, 4.9.3). */
+export interface XmlFault {
+  readonly condition: 'not-well-formed' | 'policy-violation';
+  readonly text: string;
+}
+
+/**
+ * Queues what it has parsed and emits one element per turn: handlers of stream management count in later microtasks, so two elements in
+ * one read would be counted before the first was dealt with (XEP-0198, 4). Nothing follows a fault or `detach`.
+ */
+export class StreamParser extends BaseParser {
+  readonly #later: (callback: () => void) => void;
+  readonly #onFault: (fault: XmlFault) => void;
+  readonly #queue: [event: string, value: unknown][] = [];
+  #scheduled = false;
+  #parsing = false;
+  #dead = false;
+  #depth = 0;
+  #chars = 0;
+
+  /** `later` runs a callback in another turn of the host's loop. */
+  constructor(later: (callback: () => void) => void, onFault: (fault: XmlFault) => void) {
+    super();
+    this.#later = later;
+    this.#onFault = onFault;
+  }
+
+  /** Parses text as it came; reports at most one fault. */
+  override write(text: string): void {
+    for (let at = 0; at < text.length && !this.#dead; at += SLICE_CHARS) {
+      const slice = text.slice(at, at + SLICE_CHARS);
+      this.#chars += slice.length;
+      this.#parse(slice);
+      if (this.#chars > MAX_ELEMENT_CHARS) {
+        this.#fail('policy-violation', `an element of the server is larger than ${MAX_ELEMENT_CHARS} characters`);
+      }
+    }
+    this.#schedule();
+  }
+
+  /** Ends it: what is queued is dropped. */
+  detach(): void {
+    this.#dead = true;
+    this.#queue.length = 0;
+  }
+
+  override onStartElement(name: string, attrs: Record<string, string>): void {
+    if (this.#dead) return;
+    if (++this.#depth > MAX_DEPTH) {
+      return this.#fail('policy-violation', `an element of the server is nested deeper than ${MAX_DEPTH} levels`);
+    }
+    super.onStartElement(name, attrs);
+  }
+
+  override onEndElement(name: string): void {
+    if (this.#dead) return;
+    if (!this.cursor) return this.#fail('not-well-formed', `the server's XML closes '${name}', which is not open`);
+    this.#depth--;
+    super.onEndElement(name);
+    if (this.#depth <= 1) this.#chars = 0;
+  }
+
+  override onText(text: string): void {
+    if (this.#dead) return;
+    // Between stanzas only whitespace is allowed (keep-alives); keeping it would let the stream's root grow for ever.
+    if (this.cursor && this.cursor !== this.root) return super.onText(text);
+    this.#chars = 0;
+    if (text.trim() !== '') this.#fail('not-well-formed', "the server's XML has text between stanzas");
+  }
+
+  override emit(event: string, ...args: unknown[]): boolean {
+    if (!this.#parsing) return super.emit(event, ...args);
+    if (event === 'error') this.#fail('not-well-formed', `the server's XML is broken: ${text(args[0])}`);
+    else if (this.#queue.length >= MAX_QUEUED) this.#fail('policy-violation', `more than ${MAX_QUEUED} stanzas wait`);
+    else this.#queue.push([event, args[0]]);
+    return true;
+  }
+
+  #parse(slice: string): void {
+    this.#parsing = true;
+    try {
+      super.write(slice);
+    } catch (thrown) {
+      this.#fail('not-well-formed', `the server's XML is broken: ${text(thrown)}`);
+    } finally {
+      this.#parsing = false;
+    }
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#queue.length === 0) return;
+    this.#scheduled = true;
+    this.#later(() => {
+      this.#scheduled = false;
+      const next = this.#queue.shift();
+      if (!next) return;
+      this.#schedule();
+      super.emit(next[0], next[1]);
+    });
+  }
+
+  #fail(condition: XmlFault['condition'], sentence: string): void {
+    if (this.#dead) return;
+    this.detach();
+    this.#onFault({condition, text: sentence});
+  }
+}
+
+function text(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : `${thrown}`;
+}

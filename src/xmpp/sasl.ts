@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+// SASL login (RFC 6120, 6) as a stream feature. Ours, because the packaged one does not check that the server knows the password.
+
+import type {Context} from '@xmpp/middleware';
+import type {StreamFeatures} from '@xmpp/stream-features';
+import xml, {type Element} from '@xmpp/xml';
+import {base64, fromBase64, hex} from '../base/bytes.ts';
+import {IpopError} from '../base/errors.ts';
+import {MECHANISMS, Scram, type SaltedPassword, type ScramDeps} from './scram.ts';
+
+const NS_SASL = 'urn:ietf:params:xml:ns:xmpp-sasl';
+const NONCE_BYTES = 24;
+
+export interface SaslOptions {
+  /** Bare JID, for sentences. */
+  readonly jid: string;
+  readonly username: string;
+  readonly password: string;
+  readonly cache: SaltedPassword;
+}
+
+/** Logs in when the server offers mechanisms, then restarts the stream. `onFailed` is told why it did not work. */
+export function setupSasl(
+  streamFeatures: StreamFeatures,
+  deps: ScramDeps & {randomBytes(length: number): Uint8Array},
+  options: SaslOptions,
+  onFailed: (error: unknown) => void,
+): void {
+  streamFeatures.use('mechanisms', NS_SASL, async ({entity}, _next, feature) => {
+    try {
+      const offered = new Set(feature.getChildren('mechanism', NS_SASL).map((mechanism) => mechanism.text()));
+      const chosen = MECHANISMS.find(([mechanism]) => offered.has(mechanism));
+      if (!chosen) {
+        const names = [...offered].slice(0, 8).join(', ') || 'none';
+        throw new IpopError('no-mechanism', `server offers no login that ipop can do (SCRAM); it offers: ${names}`);
+      }
+      const [mechanism, hash] = chosen;
+      const nonce = hex(deps.randomBytes(NONCE_BYTES));
+      const {username, password, cache} = options;
+      await exchange(entity, mechanism, new Scram(deps, {hash, username, password, nonce, cache}), options.jid);
+      await entity.restart();
+    } catch (error) {
+      onFailed(error);
+    }
+  });
+}
+
+function exchange(entity: Context['entity'], mechanism: string, scram: Scram, jid: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const answer = async (element: Element): Promise<void> => {
+      if (element.getNS() !== NS_SASL) return;
+      try {
+        if (element.name === 'challenge') {
+          const response = await scram.final(payload(element));
+          await entity.send(xml('response', {xmlns: NS_SASL}, base64(response)));
+          return;
+        }
+        if (element.name === 'failure') throw failureOf(element, jid);
+        if (element.name !== 'success') return;
+        scram.verify(payload(element));
+        resolve();
+      } catch (error) {
+        reject(error);
+      }
+      entity.removeListener('nonza', answer);
+    };
+    entity.on('nonza', answer);
+    entity.send(xml('auth', {xmlns: NS_SASL, mechanism}, base64(scram.first()))).catch(reject);
+  });
+}
+
+function payload(element: Element): Uint8Array {
+  const bytes = fromBase64(element.text().trim());
+  if (!bytes) throw new IpopError('scram', `login by SCRAM failed: server's ${element.name} is not base64`);
+  return bytes;
+}
+
+/** RFC 6120, 6.5. */
+function failureOf(element: Element, jid: string): IpopError {
+  const condition = element.getChildElements()[0]?.getName() ?? 'aborted';
+  const detail = element.getChildText('text');
+  const said = detail ? ` (${detail})` : '';
+  switch (condition) {
+    case 'not-authorized':
+      return new IpopError(condition, `password refused for '${jid}'${said}`);
+    case 'account-disabled':
+      return new IpopError(condition, `account '${jid}' is disabled${said}`);
+    case 'credentials-expired':
+      return new IpopError(condition, `password of '${jid}' has expired${said}`);
+    case 'temporary-auth-failure':
+      return new IpopError(condition, `server cannot check passwords at the moment${said}`);
+    default:
+      return new IpopError('login-refused', `server refused the login of '${jid}': ${condition}${said}`);
+  }
+}

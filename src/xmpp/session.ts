@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: MIT
+// The account as a state machine that keeps itself up.
+//
+//   offline ──► connecting ──► authenticating ──► joining ──► online
+//      ▲           │ 8 s            │ 15 s         │ 20 s ▲      │ out of the room
+//      │           │                │              ▼      │ 5 s  │
+//      └──── any failure: back-off ─┴───────── waiting ◄──┴──────┘          stop(), or a refused password ──► stopped
+
+import xml, {type Element} from '@xmpp/xml';
+import jidOf from '@xmpp/jid';
+import {hex} from '../base/bytes.ts';
+import {IpopError} from '../base/errors.ts';
+import type {XmppState} from '../status/types.ts';
+import {retryDelayMs, severityOf} from './backoff.ts';
+import {forgetRequests, ServerConnection, type Resumable} from './connection.ts';
+import {Liveness, PROBE_LIMIT_MS} from './liveness.ts';
+import {Room, type RoomIo} from './muc.ts';
+import type {SaltedPassword} from './scram.ts';
+import type {ByteStream, XmppDeps, XmppHandlers, XmppOptions, XmppSession} from './types.ts';
+
+/** TCP and TLS. A SYN lost twice (1 s, 3 s) still gets through. */
+const CONNECT_LIMIT_MS = 8_000;
+const STREAM_TIMEOUT_MS = 7_000;
+/** A few round trips, and PBKDF2 on a slow router. */
+const LOGIN_LIMIT_MS = 15_000;
+const JOIN_LIMIT_MS = 20_000;
+const REJOIN_MS = 5_000;
+const STOP_LIMIT_MS = 2_000;
+const JINGLE_LIMIT_MS = 15_000;
+const ROOM_REQUEST_LIMIT_MS = 10_000;
+/** A session that lived this long was a good one: failures are counted anew. */
+const STEADY_MS = 10_000;
+/** `probe` hastens a retry, but not into a hammer. */
+const PROBE_GAP_MS = 1_000;
+
+/** Makes a session; nothing happens before `start`. */
+export function createXmppSession(deps: XmppDeps, options: XmppOptions, handlers: XmppHandlers): XmppSession {
+  return new Session(deps, options, handlers);
+}
+
+class Session implements XmppSession {
+  readonly #deps: XmppDeps;
+  readonly #options: XmppOptions;
+  readonly #handlers: XmppHandlers;
+  readonly #room: Room;
+  readonly #cache: SaltedPassword = {key: '', salted: undefined};
+  #state: XmppState = 'offline';
+  #running = false;
+  #failures = 0;
+  #lastTryMs = Number.NEGATIVE_INFINITY;
+  #onlineSinceMs: number | undefined;
+  #lastError: IpopError | undefined;
+  #cancelTimer: (() => void) | undefined;
+  #bytes: ByteStream | undefined;
+  #connection: ServerConnection | undefined;
+  #resumable: Resumable | undefined;
+  #liveness: Liveness | undefined;
+  #server: string | undefined;
+  #onStopped: (() => void) | undefined;
+
+  constructor(deps: XmppDeps, options: XmppOptions, handlers: XmppHandlers) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#handlers = handlers;
+    const {room, nick, owner, members} = options;
+    const jid = jidOf(options.jid).bare().toString();
+    this.#room = new Room(
+      {room, nick, jid, owner, members: members.filter((member) => member.toLowerCase() !== jid)},
+      {
+        onJoined: () => this.#onJoined(),
+        onRefused: (error) => this.#onRoomRefused(error),
+        onMemberOnline: (member) => handlers.onMemberOnline(member),
+        onMemberOffline: (id) => handlers.onMemberOffline(id),
+        log: (level, text) => deps.log(level, text),
+      },
+    );
+  }
+
+  get server(): string | undefined {
+    return this.#server;
+  }
+
+  start(): void {
+    if (this.#running) return;
+    this.#running = true;
+    this.#connect();
+  }
+
+  stop(): Promise<void> {
+    this.#running = false;
+    const connection = this.#connection;
+    if (!connection || !this.#isUp) {
+      this.#close();
+      this.#forget();
+      this.#enter('stopped', undefined);
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        this.#onStopped = undefined;
+        this.#close();
+        this.#forget();
+        resolve();
+      };
+      this.#enter('stopped', undefined);
+      this.#liveness?.stop();
+      this.#onStopped = finish;
+      this.#limit(STOP_LIMIT_MS, finish);
+      this.#room.leave();
+      connection.send(xml('presence', {type: 'unavailable'}));
+      connection.sendFooter();
+    });
+  }
+
+  async sendJingle(to: string, jingle: Element): Promise<void> {
+    if (!this.#connection || !this.#isUp)
+      throw new IpopError('offline', `cannot send to '${to}': not connected to the server`);
+    await this.#request(this.#connection, xml('iq', {type: 'set', to}, jingle), JINGLE_LIMIT_MS);
+  }
+
+  probe(): void {
+    if (!this.#running) return;
+    if (this.#isUp) return this.#liveness?.ask(PROBE_LIMIT_MS);
+    const waits = this.#state === 'offline' && this.#lastError && severityOf(this.#lastError.code) === 'transient';
+    if (waits && this.#deps.nowMs() - this.#lastTryMs >= PROBE_GAP_MS) this.#connect();
+  }
+
+  /** Whether stanzas can be sent. */
+  get #isUp(): boolean {
+    return this.#state === 'joining' || this.#state === 'waiting' || this.#state === 'online';
+  }
+
+  #connect(): void {
+    this.#lastTryMs = this.#deps.nowMs();
+    this.#enter('connecting', undefined);
+    this.#limit(CONNECT_LIMIT_MS, () => this.#lose(new IpopError('timeout', `${this.#place} did not answer in time`)));
+    const {host, port, caFile} = this.#options;
+    const name = jidOf(this.#options.jid).domain;
+    let ended = false;
+    let bytes: ByteStream | undefined;
+    const isCurrent = (): boolean => !ended && (bytes === undefined || bytes === this.#bytes);
+    const target = {host, port, name, caFile, timeoutMs: STREAM_TIMEOUT_MS};
+    try {
+      bytes = this.#deps.openStream(target, {
+        onOpen: ({address, tls}) => {
+          if (isCurrent()) this.#onOpen(address, tls);
+        },
+        onData: (data) => {
+          if (isCurrent()) this.#onData(data);
+        },
+        onClosed: (code, text) => {
+          if (isCurrent()) this.#onClosed(code, text);
+          ended = true;
+        },
+      });
+    } catch (error) {
+      return this.#lose(
+        new IpopError('open', `cannot open a connection to ${this.#place}: ${text(error)}`, {cause: error}),
+      );
+    }
+    if (!ended) this.#bytes = bytes;
+  }
+
+  #onOpen(address: string, tls: string): void {
+    if (this.#state !== 'connecting') return;
+    this.#server = address;
+    this.#deps.log('debug', `connected to ${address} (${tls})`);
+    this.#enter('authenticating', undefined);
+    this.#limit(LOGIN_LIMIT_MS, () =>
+      this.#lose(new IpopError('timeout', `${this.#place} did not finish the login in time`)),
+    );
+    const resumable = this.#resumable;
+    this.#resumable = undefined;
+    const connection = new ServerConnection(
+      this.#deps,
+      this.#options,
+      this.#cache,
+      resumable,
+      (data) => this.#bytes?.write(data),
+      {
+        onReady: (resumed) => this.#onReady(resumed),
+        onFailed: (error) => this.#lose(error),
+        onPresence: (presence) => this.#room.handlePresence(presence),
+        onJingle: (from, jingle) => this.#onJingle(from, jingle),
+        onAcknowledged: () => this.#liveness?.onAnswer(),
+        onEnd: () => this.#onClosed('eof', `${this.#place} ended the stream`),
+      },
+    );
+    this.#connection = connection;
+    connection.open();
+  }
+
+  #onData(data: Uint8Array): void {
+    this.#liveness?.onHeard();
+    this.#connection?.receive(data);
+  }
+
+  #onClosed(code: string, sentence: string): void {
+    if (this.#onStopped) return this.#onStopped();
+    this.#lose(new IpopError(code, sentence || `connection to ${this.#place} was lost (${code})`));
+  }
+
+  #onReady(resumed: boolean): void {
+    const connection = this.#connection;
+    if (!connection || this.#state !== 'authenticating') return;
+    this.#liveness = new Liveness({
+      after: (delayMs, callback) => this.#deps.after(delayMs, callback),
+      ask: () => this.#ask(connection),
+      onDead: (limitMs) =>
+        this.#lose(new IpopError('timeout', `${this.#place} did not answer within ${limitMs / 1000} s`), true),
+    });
+    this.#deps.log('info', `${resumed ? 'resumed' : 'logged in'} as '${connection.jid}'`);
+    const io = this.#roomIo(connection);
+    if (resumed && this.#room.resume(io)) return this.#onJoined();
+    // An available resource, as servers expect of clients; the negative priority keeps messages away (RFC 6121, 4.7.2.3).
+    if (!resumed) connection.send(xml('presence', {}, xml('priority', {}, '-1')));
+    this.#join(io);
+  }
+
+  #roomIo(connection: ServerConnection): RoomIo {
+    return {
+      send: (element) => connection.send(element),
+      request: (iq) => this.#request(connection, iq, ROOM_REQUEST_LIMIT_MS),
+    };
+  }
+
+  #join(io: RoomIo): void {
+    this.#enter('joining', undefined);
+    this.#limit(JOIN_LIMIT_MS, () => {
+      this.#room.leave();
+      this.#onRoomRefused(new IpopError('timeout', `room '${this.#options.room}' did not answer in time`));
+    });
+    this.#room.join(io);
+  }
+
+  #onJoined(): void {
+    this.#limit(STEADY_MS, () => {
+      this.#failures = 0;
+    });
+    this.#onlineSinceMs = this.#deps.nowMs();
+    this.#enter('online', undefined);
+  }
+
+  #onRoomRefused(error: IpopError): void {
+    const connection = this.#connection;
+    if (!connection || !this.#isUp) return;
+    this.#limit(REJOIN_MS, () => this.#join(this.#roomIo(connection)));
+    this.#enter('waiting', error, this.#deps.nowMs() + REJOIN_MS);
+  }
+
+  #onJingle(from: string, jingle: Element): string | undefined {
+    if (!this.#room.hasOccupant(from)) return 'not-authorized';
+    // In a later turn, so that the answer leaves before anything the handler sends.
+    this.#deps.after(0, () => this.#handlers.onJingle(from, jingle));
+    return undefined;
+  }
+
+  #ask(connection: ServerConnection): void {
+    if (connection.hasAcknowledgements) return connection.requestAcknowledgement();
+    const ping = xml('iq', {type: 'get', to: jidOf(this.#options.jid).domain}, xml('ping', {xmlns: 'urn:xmpp:ping'}));
+    // An error is an answer too.
+    const onAnswer = (): void => {
+      if (connection === this.#connection) this.#liveness?.onAnswer();
+    };
+    this.#request(connection, ping, JINGLE_LIMIT_MS).then(onAnswer, (error: IpopError) => {
+      if (error.code !== 'timeout' && error.code !== 'offline') onAnswer();
+    });
+  }
+
+  /** Ids cannot be guessed: whoever knows one could answer in another's name. */
+  #request(connection: ServerConnection, iq: Element, limitMs: number): Promise<Element> {
+    iq.attrs['id'] = hex(this.#deps.randomBytes(8));
+    return connection.request(iq, limitMs);
+  }
+
+  /** The connection is of no use: drops it and comes again when the policy says so, or at once. */
+  #lose(error: IpopError, atOnce = false): void {
+    if (this.#onStopped) return this.#onStopped();
+    if (!this.#running) return;
+    this.#close();
+    if (this.#onlineSinceMs !== undefined && this.#deps.nowMs() - this.#onlineSinceMs >= STEADY_MS) this.#failures = 0;
+    this.#onlineSinceMs = undefined;
+    this.#failures++;
+    const [a = 0, b = 0] = this.#deps.randomBytes(2);
+    const delayMs = atOnce ? 0 : retryDelayMs(error.code, this.#failures, (a * 256 + b) / 65535);
+    this.#limit(delayMs, () => this.#connect());
+    const state = severityOf(error.code) === 'refused' ? 'stopped' : 'offline';
+    this.#enter(state, error, this.#deps.nowMs() + delayMs);
+  }
+
+  #close(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    this.#liveness?.stop();
+    this.#liveness = undefined;
+    const {bytes, connection} = {bytes: this.#bytes, connection: this.#connection};
+    this.#bytes = undefined;
+    this.#connection = undefined;
+    this.#server = undefined;
+    this.#resumable = connection?.dispose() ?? this.#resumable;
+    bytes?.close();
+  }
+
+  /** The session is over: it will not be resumed, and what waits for an answer is told. */
+  #forget(): void {
+    if (this.#resumable) forgetRequests(this.#resumable.requests);
+    this.#resumable = undefined;
+  }
+
+  /** Replaces the state's time limit. */
+  #limit(delayMs: number, callback: () => void): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = this.#deps.after(delayMs, callback);
+  }
+
+  #enter(state: XmppState, error: IpopError | undefined, retryAtMs?: number): void {
+    const changed = state !== this.#state || error?.message !== this.#lastError?.message;
+    this.#state = state;
+    if (error || state === 'online') this.#lastError = error;
+    if (changed && error) this.#deps.log(severityOf(error.code) === 'transient' ? 'info' : 'warning', error.message);
+    this.#handlers.onState(state, error, retryAtMs);
+  }
+
+  get #place(): string {
+    return `server ${this.#options.host}:${this.#options.port}`;
+  }
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : `${error}`;
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+// A Prosody of its own on loopback: temporary folder, own CA, direct TLS, two domains (one for each password hash), one MUC service.
+
+import {execFileSync, spawn, type ChildProcess} from 'node:child_process';
+import {once} from 'node:events';
+import {chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {connect, createServer, type AddressInfo} from 'node:net';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
+
+export const SHA1_DOMAIN = 'sha1.test';
+export const SHA256_DOMAIN = 'sha256.test';
+export const ROOMS_DOMAIN = 'rooms.sha256.test';
+const START_LIMIT_MS = 15_000;
+
+export class Prosody {
+  readonly folder: string;
+  readonly port: number;
+  #child: ChildProcess | undefined;
+
+  private constructor(folder: string, port: number) {
+    this.folder = folder;
+    this.port = port;
+  }
+
+  /** Starts a server with these accounts (JID -> password). */
+  static async start(accounts: Readonly<Record<string, string>>): Promise<Prosody> {
+    const folder = mkdtempSync(join(tmpdir(), 'ipop-prosody-'));
+    const server = new Prosody(folder, await freePort());
+    try {
+      server.#makeCertificates();
+      mkdirSync(join(folder, 'data'));
+      writeFileSync(join(folder, 'prosody.cfg.lua'), server.#config());
+      for (const [jid, password] of Object.entries(accounts)) server.#addAccount(jid, password);
+      giveAway(folder);
+      await server.run();
+      return server;
+    } catch (error) {
+      server.remove();
+      throw error;
+    }
+  }
+
+  get caFile(): string {
+    return join(this.folder, 'ca.pem');
+  }
+
+  get pid(): number {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error('Prosody does not run');
+    return pid;
+  }
+
+  /** Everything it logged. */
+  log(): string {
+    return readFileSync(join(this.folder, 'prosody.log'), 'utf8');
+  }
+
+  /** Starts the process (again) and waits until it listens. */
+  async run(): Promise<void> {
+    const child = spawn('prosody', ['--config', join(this.folder, 'prosody.cfg.lua'), '-F'], {
+      stdio: 'ignore',
+      ...(process.getuid?.() === 0 ? ids() : {}),
+    });
+    this.#child = child;
+    const deadline = Date.now() + START_LIMIT_MS;
+    while (!(await listens(this.port))) {
+      if (child.exitCode !== null || Date.now() > deadline) throw new Error(`Prosody did not start:\n${this.log()}`);
+      await sleep(50);
+    }
+  }
+
+  signal(name: NodeJS.Signals): void {
+    process.kill(this.pid, name);
+  }
+
+  /** kill -9, and waits until it is gone. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill('SIGKILL');
+    await exited;
+  }
+
+  /** Ends it and removes its folder. */
+  remove(): void {
+    this.#child?.kill('SIGKILL');
+    this.#child = undefined;
+    rmSync(this.folder, {recursive: true, force: true});
+  }
+
+  #makeCertificates(): void {
+    const openssl = (...args: string[]): void => void execFileSync('openssl', args, {cwd: this.folder, stdio: 'pipe'});
+    const names = [SHA1_DOMAIN, SHA256_DOMAIN, ROOMS_DOMAIN].map((name) => `DNS:${name}`).join(',');
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+    openssl('req', '-x509', ...key, '-keyout', 'ca.key', '-out', 'ca.pem', '-subj', '/CN=ipop test CA', '-days', '30');
+    openssl('req', ...key, '-keyout', 'server.key', '-out', 'server.csr', '-subj', '/CN=ipop test server');
+    writeFileSync(join(this.folder, 'server.ext'), `subjectAltName=${names}\nbasicConstraints=CA:FALSE\n`);
+    const ca = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '30', '-extfile', 'server.ext'];
+    openssl('x509', '-req', '-in', 'server.csr', ...ca, '-out', 'server.pem');
+  }
+
+  #addAccount(jid: string, password: string): void {
+    const [user = '', domain = ''] = jid.split('@');
+    const args = ['--config', join(this.folder, 'prosody.cfg.lua'), 'register', user, domain, password];
+    execFileSync('prosodyctl', args, {stdio: 'pipe', timeout: START_LIMIT_MS});
+  }
+
+  #config(): string {
+    const path = (name: string): string => JSON.stringify(join(this.folder, name));
+    return `
+data_path = ${path('data')}
+pidfile = ${path('prosody.pid')}
+run_as_root = true
+log = { debug = ${path('prosody.log')} }
+modules_enabled = { "roster", "saslauth", "tls", "disco", "ping", "smacks", "presence", "message", "iq" }
+modules_disabled = { "s2s", "posix" }
+interfaces = { "127.0.0.1" }
+c2s_ports = {}
+c2s_direct_tls_ports = { ${this.port} }
+s2s_ports = {}
+ssl = { key = ${path('server.key')}, certificate = ${path('server.pem')} }
+c2s_direct_tls_ssl = { key = ${path('server.key')}, certificate = ${path('server.pem')} }
+authentication = "internal_hashed"
+VirtualHost "${SHA1_DOMAIN}"
+  password_hash = "SHA-1"
+VirtualHost "${SHA256_DOMAIN}"
+  password_hash = "SHA-256"
+Component "${ROOMS_DOMAIN}" "muc"
+`;
+  }
+}
+
+/** Prosody refuses to be root; the package's own user runs it. */
+function ids(): {uid: number; gid: number} {
+  const id = (option: string): number => Number(execFileSync('id', [option, 'prosody'], {encoding: 'utf8'}));
+  return {uid: id('-u'), gid: id('-g')};
+}
+
+function giveAway(folder: string): void {
+  if (process.getuid?.() !== 0) return;
+  const {uid, gid} = ids();
+  chmodSync(folder, 0o700);
+  chownSync(folder, uid, gid);
+  for (const entry of readdirSync(folder, {recursive: true, encoding: 'utf8'}))
+    chownSync(join(folder, entry), uid, gid);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const {port} = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => resolve(true));
+    socket.on('connect', () => socket.destroy());
+    socket.on('error', () => resolve(false));
+  });
+}
