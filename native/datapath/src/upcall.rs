@@ -253,3 +253,34 @@ fn add(table: &mut Table, id: u32, frame: &Frame<'_>, asked: u8) -> Result<(), D
     table.bytes += frame.bytes.len();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use ipop_base::{DropCounters, PortTransmit};
+
+    use super::*;
+    use crate::port::PortKind;
+
+    struct Nowhere;
+
+    impl PortTransmit for Nowhere {
+        fn transmit(&self, _: &Frame<'_>) -> Result<(), Drop> {
+            Ok(())
+        }
+    }
+
+    /// A frame that was on its way when its port was lost comes here after `forget`.
+    #[test]
+    fn nothing_is_parked_for_a_port_that_is_lost_already() {
+        let queue = Arc::new(RecordQueue::new().unwrap());
+        let upcalls = Upcalls::new(1, queue.clone(), Clock::Monotonic);
+        let port = Arc::new(Port::new(2, PortKind::Link, Arc::new(Nowhere), Arc::new(DropCounters::default()), 0));
+        let question = Question { port: 2, missing: Key::new(0, [2; 6]), miss: Miss::Source, vlan: 0 };
+        assert_eq!(upcalls.park(&port, question, &Frame::plain(&[0; 14]), 1), Ok(()));
+        port.lose();
+        upcalls.forget(2);
+        assert_eq!(upcalls.park(&port, question, &Frame::plain(&[0; 14]), 1), Err(Drop::PortDisabled));
+        assert!(upcalls.finish(1).is_none() && upcalls.finish(2).is_none());
+        assert_eq!(queue.counters(), (1, 0));
+    }
+}
