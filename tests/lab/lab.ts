@@ -101,6 +101,7 @@ export function sweep(kept: boolean): number {
 
 /** One sentence that says why this machine cannot run a lab; undefined if it can. */
 export function whyNot(): string | undefined {
+  hookSignals(); // an interrupted probe must not stay
   if (process.getuid?.() !== 0) return 'Network namespaces and tap devices need root: run this as root.';
   const missing = PROGRAMS.filter((name) => !inPath(name));
   if (!existsSync(PYTHON)) missing.push(PYTHON);

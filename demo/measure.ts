@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+// What is measured while traffic flows: throughput and path of each pair, what a node needs.
+
+import type {Status} from '../src/status/types.ts';
+import {judge} from '../tests/lab/capture.ts';
+import {Internet} from '../tests/lab/internet.ts';
+import {iperf3} from '../tests/lab/tools.ts';
+import {setTimeout as sleep} from 'node:timers/promises';
+import {outcome, type Outcome, type Stage} from './stage.ts';
+
+const IPERF_SEC = 3;
+/** Long enough for a CPU share in steps of 10 ms to mean something. */
+const IDLE_MS = 5_000;
+
+/** iperf3 from a LAN host to the server on the internet, through NAT, without ipop. */
+export async function measurePlain(stage: Stage): Promise<Outcome> {
+  const host = stage.world.sites[0]!.hosts[0]!;
+  const {mbps} = await iperf3(host.ns, stage.world.internet.server, Internet.SERVER, IPERF_SEC);
+  stage.plainMbps = mbps;
+  return outcome(`${mbps.toFixed(0)} Mbit/s from ${host.name} to the server host`, [
+    mbps > 0 ? undefined : 'nothing arrived',
+  ]);
+}
+
+/** iperf3 between hosts of each two sites; the path is judged by the bytes that crossed the internet meanwhile. */
+export async function measurePairs(stage: Stage, tell: (state: string) => void): Promise<Outcome> {
+  const {internet} = stage.world;
+  for (const [a, b] of stage.world.pairs()) {
+    tell(`${a.name} – ${b.name}`);
+    internet.resetFlows();
+    const [from, to] = [a.hosts[0]!, b.hosts[0]!];
+    const result = await iperf3(from.ns, to.ns, to.address, IPERF_SEC);
+    const {mbps, retransmits, bytes} = result;
+    const crossing = judge(internet.flows(), a.publicAddress, b.publicAddress, Internet.SERVER, bytes);
+    stage.pairs.push({a: a.name, b: b.name, crossing, mbps, retransmits});
+  }
+  const kinds = stage.pairs.map((pair) => pair.crossing.kind);
+  const strange = stage.pairs.filter(({crossing}) => crossing.kind === 'mixed' || crossing.kind === 'none');
+  return outcome(stage.pairs.map(({a, b, mbps}) => `${a}–${b} ${mbps.toFixed(0)}`).join(', ') + ' Mbit/s', [
+    ...strange.map(
+      ({a, b, crossing}) => `${a} – ${b}: the bytes crossed neither directly nor by the relay (${crossing.kind})`,
+    ),
+    kinds.includes('direct') ? undefined : 'no pair is direct',
+    kinds.includes('relay') ? undefined : 'no pair goes through the relay',
+    ...stage.pairs.map(({a, b, mbps}) => (mbps >= 1 ? undefined : `${a} – ${b}: ${mbps} Mbit/s`)),
+  ]);
+}
+
+/** What `ipop status` says about each pair's path must be what crossed the internet. */
+export async function compareStatus(stage: Stage): Promise<Outcome> {
+  const failures: string[] = [];
+  for (const {a, b, crossing} of stage.pairs) {
+    for (const [name, peer] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      const node = stage.nodes.find((candidate) => candidate.name === name);
+      const said = pathKind(await node?.status(), peer);
+      if (said !== crossing.kind)
+        failures.push(`${name} calls its link to ${peer} ${said}, but it is ${crossing.kind}`);
+    }
+  }
+  return outcome(stage.pairs.map(({a, b, crossing}) => `${a}–${b} ${crossing.kind}`).join(', '), failures);
+}
+
+/** Memory, and CPU time while nothing happens. */
+export async function measureUsage(stage: Stage): Promise<Outcome> {
+  const before = stage.nodes.map((node) => node.usage());
+  const start = performance.now();
+  await sleep(IDLE_MS);
+  stage.nodes.forEach((node, i) => {
+    const {rssKb, cpuMs, threads} = node.usage();
+    const cpuPercent = (100 * (cpuMs - before[i]!.cpuMs)) / (performance.now() - start);
+    stage.usage.push({name: node.name, rssKb, cpuPercent, threads});
+  });
+  const worst = stage.usage.reduce((a, b) => (a.rssKb > b.rssKb ? a : b));
+  const cpu = Math.max(...stage.usage.map((one) => one.cpuPercent));
+  return outcome(`at most ${(worst.rssKb / 1024).toFixed(1)} MB and ${cpu.toFixed(1)} % CPU a node`, []);
+}
+
+function pathKind(status: Status | undefined, peer: string): string {
+  const found = status?.networks.flatMap((network) => network.peers).find((candidate) => candidate.name === peer);
+  return found?.path?.kind ?? (found === undefined ? 'unknown' : found.state);
+}
