@@ -6,12 +6,14 @@ use std::net::IpAddr;
 
 use ipop_base::{Error, Result};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::netlink::Netlink;
-use super::{Interface, as_interface};
+use super::{Interface, find, find_index};
+
+/// Interfaces on top of each other; two are unusual. A pair of veths sits on each other without end.
+const MAX_DEPTH: usize = 8;
 
 /// Whether `address` (text, IPv4 or IPv6, a zone is ignored) is assigned to one of `taps` or a bridge with one of them as port, or the route to
 /// it leaves by such an interface, or by a VLAN or the like on top of one. No route at all: false. EINVAL: not an address. Taps
@@ -22,44 +24,53 @@ pub fn address_is_overlay(address: &str, taps: &[String]) -> Result<bool> {
         plain.parse().map_err(|_| Error::new(libc::EINVAL, format!("'{address}' is not an IP address")))?;
     let wanted = wanted.to_canonical();
     let mut netlink = Netlink::open()?;
-    let overlay = overlay_of(&interfaces(&mut netlink)?, taps);
+    let overlay = overlay_of(&mut netlink, taps)?;
     if overlay.is_empty() {
         return Ok(false);
     }
-    let assigned = assigned_to(&mut netlink, wanted)?;
-    if !assigned.is_empty() {
-        return Ok(assigned.iter().any(|index| overlay.contains(index)));
+    let mut candidates = assigned_to(&mut netlink, wanted)?;
+    if candidates.is_empty() {
+        candidates.extend(leaves_by(&mut netlink, wanted)?);
     }
-    Ok(leaves_by(&mut netlink, wanted)?.iter().any(|index| overlay.contains(index)))
+    for index in candidates {
+        if rests_on(index, &overlay, |index| find_index(&mut netlink, index))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-/// The taps, their bridges, and what sits on top of those.
-fn overlay_of(interfaces: &[Interface], taps: &[String]) -> BTreeSet<u32> {
+/// Indices of the taps and their bridges.
+fn overlay_of(netlink: &mut Netlink, taps: &[String]) -> Result<BTreeSet<u32>> {
     let mut overlay = BTreeSet::new();
-    for tap in interfaces.iter().filter(|interface| taps.contains(&interface.name)) {
-        overlay.insert(tap.index);
-        overlay.extend(tap.controller);
-    }
-    // Each round adds at least one interface or is the last.
-    loop {
-        let before = overlay.len();
-        for interface in interfaces {
-            if interface.below.is_some_and(|below| overlay.contains(&below)) {
-                overlay.insert(interface.index);
+    for tap in taps {
+        match find(netlink, tap) {
+            Ok(found) => {
+                overlay.insert(found.index);
+                overlay.extend(found.controller);
             }
-        }
-        if overlay.len() == before {
-            return overlay;
+            Err(error) if error.errno == libc::ENODEV => {}
+            Err(error) => return Err(error),
         }
     }
+    Ok(overlay)
 }
 
-fn interfaces(netlink: &mut Netlink) -> Result<Vec<Interface>> {
-    let mut ask = LinkMessage::default();
-    // Statistics are most of a dump's bytes.
-    ask.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    let answers = netlink.dump(RouteNetlinkMessage::GetLink(ask), "cannot read interfaces")?;
-    Ok(answers.iter().filter_map(as_interface).collect())
+/// Whether an interface is one of `overlay` or sits on top of one. One that vanishes meanwhile does not.
+fn rests_on(index: u32, overlay: &BTreeSet<u32>, mut find: impl FnMut(u32) -> Result<Interface>) -> Result<bool> {
+    let mut next = Some(index);
+    for _ in 0..MAX_DEPTH {
+        let Some(index) = next else { return Ok(false) };
+        if overlay.contains(&index) {
+            return Ok(true);
+        }
+        next = match find(index) {
+            Ok(interface) => interface.below,
+            Err(error) if error.errno == libc::ENODEV => None,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(false)
 }
 
 /// Indices of the interfaces that have this address; several for link-local ones.
@@ -126,22 +137,34 @@ fn family(address: IpAddr) -> AddressFamily {
 mod tests {
     use super::*;
 
-    fn interface(index: u32, name: &str, controller: Option<u32>, below: Option<u32>) -> Interface {
-        Interface { index, name: name.to_owned(), controller, below, bridge: false, mtu: 1500 }
-    }
-
     #[test]
-    fn the_overlay_is_the_tap_its_bridge_and_what_sits_on_them_but_no_other_port() {
-        let all = [
-            interface(1, "lo", None, None),
-            interface(2, "eth0", Some(4), None),
-            interface(3, "ipop0", Some(4), None),
-            interface(4, "br-lan", None, None),
-            interface(7, "macvlan0", None, Some(6)),
-            interface(6, "br-lan.10", None, Some(4)),
-            interface(8, "eth0.2", None, Some(2)),
-        ];
-        let overlay = overlay_of(&all, &["ipop0".to_owned()]);
-        assert_eq!(overlay.into_iter().collect::<Vec<_>>(), [3, 4, 6, 7]);
+    fn what_sits_on_the_bridge_rests_on_the_overlay_and_what_sits_on_another_of_its_ports_does_not() {
+        // 2: a port, 3: our tap, 4: their bridge, 6: VLAN on 4, 7: macvlan on 6, 8: VLAN on 2, 10 and 11: a pair of veths.
+        let below = |index| match index {
+            6 => Ok(Some(4)),
+            7 => Ok(Some(6)),
+            8 => Ok(Some(2)),
+            10 => Ok(Some(11)),
+            11 => Ok(Some(10)),
+            1 | 2 => Ok(None),
+            other => Err(Error::new(libc::ENODEV, format!("there is no interface {other}"))),
+        };
+        let find = |index| {
+            below(index).map(|below| Interface {
+                index,
+                name: String::new(),
+                controller: None,
+                below,
+                bridge: false,
+                mtu: 1500,
+            })
+        };
+        let overlay = BTreeSet::from([3, 4]);
+        for index in [3, 4, 6, 7] {
+            assert!(rests_on(index, &overlay, find).unwrap(), "{index}");
+        }
+        for index in [1, 2, 8, 10, 99] {
+            assert!(!rests_on(index, &overlay, find).unwrap(), "{index}");
+        }
     }
 }

@@ -84,10 +84,10 @@ fn watch(socket: &Socket, shared: &Shared, queue: &RecordQueue) {
             return;
         }
         shared.wake.clear();
-        if fds[0].revents != 0 && drain(socket) {
-            pace.changed();
-        }
         let now = Instant::now();
+        if fds[0].revents != 0 && drain(socket) {
+            pace.changed(now);
+        }
         // A record that the full queue refused is due again half a second later.
         if pace.due().is_some_and(|at| now >= at) {
             pace.told(now, queue.push(RecordType::Interfaces, 0, &[]));
@@ -99,21 +99,22 @@ fn watch(socket: &Socket, shared: &Shared, queue: &RecordQueue) {
 #[derive(Debug, Default)]
 struct Pace {
     last: Option<Instant>,
-    pending: bool,
+    due: Option<Instant>,
 }
 
 impl Pace {
-    fn changed(&mut self) {
-        self.pending = true;
+    fn changed(&mut self, now: Instant) {
+        let earliest = self.last.map_or(now, |last| last + AT_MOST_EVERY);
+        self.due.get_or_insert(earliest.max(now));
     }
 
     fn due(&self) -> Option<Instant> {
-        self.pending.then(|| self.last.map_or_else(Instant::now, |last| last + AT_MOST_EVERY))
+        self.due
     }
 
     fn told(&mut self, now: Instant, heard: bool) {
         self.last = Some(now);
-        self.pending = !heard;
+        self.due = (!heard).then(|| now + AT_MOST_EVERY);
     }
 }
 
@@ -160,15 +161,18 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::default();
         assert_eq!(pace.due(), None, "nothing changed");
-        pace.changed();
-        assert!(pace.due().is_some_and(|at| at <= Instant::now()), "the first at once");
+        pace.changed(start);
+        assert_eq!(pace.due(), Some(start), "the first at once");
         pace.told(start, true);
         assert_eq!(pace.due(), None);
-        pace.changed();
-        pace.changed();
+        pace.changed(start + AT_MOST_EVERY / 5);
+        pace.changed(start + AT_MOST_EVERY / 2);
         assert_eq!(pace.due(), Some(start + AT_MOST_EVERY), "the next ones together, later");
         pace.told(start + AT_MOST_EVERY, false);
         assert_eq!(pace.due(), Some(start + 2 * AT_MOST_EVERY), "again, when the queue was full");
+        pace.told(start + 2 * AT_MOST_EVERY, true);
+        pace.changed(start + 9 * AT_MOST_EVERY);
+        assert_eq!(pace.due(), Some(start + 9 * AT_MOST_EVERY), "at once after a quiet time");
     }
 
     #[test]
