@@ -1,1 +1,34 @@
 // SPDX-License-Identifier: MIT
+//! Links: ICE, DTLS and the control channel by libdatachannel; Ethernet frames as SRTP packets (docs/PROTOCOL.md, section 4).
+//!
+//! `Links` is the whole public API. Below it: `link` is one link's state and what happens to it, `carriage` turns frames
+//! into packets and back, `agent` is the only place that calls libdatachannel, `workers` are the threads.
+
+mod agent;
+mod candidate;
+mod carriage;
+mod fragment;
+mod link;
+mod links;
+mod mss;
+mod report;
+mod rtp;
+mod sdp;
+mod threads;
+mod workers;
+
+#[cfg(test)]
+mod net_tests;
+
+use std::sync::Arc;
+
+use ipop_base::{DropCounters, FrameSink, Handle, PortTransmit};
+
+pub use links::{Links, Role};
+
+/// How a link becomes a port of a switch.
+pub trait PortRegistrar {
+    /// Adds the link as a disabled link port. `transmit` sends a frame out of it, `drops` are counted here and in the switch
+    /// alike. Returns where received frames go. The port stays until the caller of `Links::close` removes it.
+    fn register(&self, port: Handle, transmit: Arc<dyn PortTransmit>, drops: Arc<DropCounters>) -> Arc<dyn FrameSink>;
+}

@@ -1,0 +1,558 @@
+// SPDX-License-Identifier: MIT
+//! One link: its state, what libdatachannel tells it, and the frames that cross it.
+//!
+//! ```text
+//! new --remote--> connecting --track and channel open--> up        each of them --close--> closed (final)
+//!  |                  |                                   |
+//!  +------------------+-----------------------------------+--lose(code)--> lost --close--> closed
+//! ```
+//! Locks: `agent` is held during calls into libdatachannel that may block, by worker threads only. All others are held for
+//! moments, and but for `sender` never while calling out; `sender` is a leaf.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use ipop_base::{
+    Drop, DropCounters, Error, Frame, FrameSink, Handle, PortTransmit, RecordQueue, RecordType, Result, TextMapWriter,
+};
+
+use crate::agent::{self, Agent};
+use crate::candidate::Candidate;
+use crate::carriage::{Received, Receiver, Sender};
+use crate::report::{Report, Silence};
+use crate::sdp::{Description, MAX_MESSAGE};
+
+/// Candidates of the peer a link ever takes; libjuice itself keeps 20.
+const MAX_CANDIDATES: usize = 64;
+/// Bytes that may wait in the control channel, either way.
+const MAX_WAITING: usize = 64 * 1024;
+/// How often the selected pair is looked up again, for `info`.
+const PAIR_REFRESH_MS: u64 = 5_000;
+
+const TRACK_OPEN: u8 = 1;
+const CHANNEL_OPEN: u8 = 2;
+
+/// Where a link is in its life. Only `Link::enter` changes it, and only upwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// No description of the peer yet.
+    New,
+    /// ICE, DTLS and SCTP are at work.
+    Connecting,
+    /// Frames and messages cross.
+    Up,
+    /// Over, and reported; waits to be closed.
+    Lost,
+    /// Closed by us.
+    Closed,
+}
+
+/// One link, shared by the caller, libdatachannel's callbacks and our threads.
+#[derive(Debug)]
+pub struct Link {
+    handle: Handle,
+    answering: bool,
+    queue: Arc<RecordQueue>,
+    drops: Arc<DropCounters>,
+    sink: OnceLock<SinkBox>,
+    epoch: Instant,
+    phase: AtomicU8,
+    opened: AtomicU8,
+    agent_id: AtomicI32,
+    track: AtomicI32,
+    channel: AtomicI32,
+    ice_connected: AtomicBool,
+    ice_failed: AtomicBool,
+    wrong_fingerprint: AtomicBool,
+    agent_closed: AtomicBool,
+    rtp_sent: AtomicU64,
+    rtp_received: AtomicU64,
+    pair_refreshed_ms: AtomicU64,
+    silence: Silence,
+    sender: Mutex<Sender>,
+    receiver: Mutex<Receiver>,
+    signal: Mutex<Signal>,
+    control: Mutex<Control>,
+    pair: Mutex<Option<(Candidate, Candidate)>>,
+    agent: Mutex<AgentSlot>,
+    ids: Mutex<Vec<i32>>,
+}
+
+/// Where received frames go.
+struct SinkBox(Arc<dyn FrameSink>);
+
+impl std::fmt::Debug for SinkBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FrameSink")
+    }
+}
+
+/// What signalling brought.
+#[derive(Debug, Default)]
+struct Signal {
+    remote_fingerprint: Option<String>,
+    candidates: usize,
+    early: Vec<String>,
+}
+
+/// Messages of the peer that came before the link was up.
+#[derive(Debug, Default)]
+struct Control {
+    up: bool,
+    bytes: usize,
+    waiting: Vec<Vec<u8>>,
+}
+
+/// The agent, unless it was not made yet or is gone.
+#[derive(Debug, Default)]
+pub struct AgentSlot {
+    /// None before it is made and after it was deleted.
+    pub agent: Option<Agent>,
+    /// Close was asked for: no agent may be made any more.
+    pub closed: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A random number from the kernel.
+fn random() -> u32 {
+    let mut bytes = [0u8; 4];
+    // SAFETY: writes at most four bytes into a live array. Before the pool is ready it waits; a router that runs daemons is past that.
+    unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+    u32::from_ne_bytes(bytes)
+}
+
+impl Link {
+    /// A link without agent and sink.
+    pub fn new(handle: Handle, answering: bool, queue: Arc<RecordQueue>, may_change_ssrc: bool) -> Self {
+        Self {
+            handle,
+            answering,
+            queue,
+            drops: Arc::default(),
+            sink: OnceLock::new(),
+            epoch: Instant::now(),
+            phase: AtomicU8::new(Phase::New as u8),
+            opened: AtomicU8::new(0),
+            agent_id: AtomicI32::new(0),
+            track: AtomicI32::new(0),
+            channel: AtomicI32::new(0),
+            ice_connected: AtomicBool::new(false),
+            ice_failed: AtomicBool::new(false),
+            wrong_fingerprint: AtomicBool::new(false),
+            agent_closed: AtomicBool::new(false),
+            rtp_sent: AtomicU64::new(0),
+            rtp_received: AtomicU64::new(0),
+            pair_refreshed_ms: AtomicU64::new(0),
+            silence: Silence::new(0),
+            sender: Mutex::new(Sender::new(random, may_change_ssrc)),
+            receiver: Mutex::new(Receiver::new(0)),
+            signal: Mutex::default(),
+            control: Mutex::default(),
+            pair: Mutex::default(),
+            agent: Mutex::default(),
+            ids: Mutex::default(),
+        }
+    }
+
+    /// Says where received frames go. Once, before anything can be received.
+    pub fn set_sink(&self, sink: Arc<dyn FrameSink>) {
+        // A second sink cannot come: Links::open calls this once.
+        let _ = self.sink.set(SinkBox(sink));
+    }
+
+    /// The link's handle, which is also its port's.
+    pub fn handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// True when the peer offered.
+    pub fn is_answering(&self) -> bool {
+        self.answering
+    }
+
+    /// Drops at this port.
+    pub fn drops(&self) -> Arc<DropCounters> {
+        self.drops.clone()
+    }
+
+    /// Where the link is in its life.
+    pub fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::New,
+            1 => Phase::Connecting,
+            2 => Phase::Up,
+            3 => Phase::Lost,
+            _ => Phase::Closed,
+        }
+    }
+
+    /// The agent; worker threads only, since it is held during slow calls.
+    pub fn agent(&self) -> MutexGuard<'_, AgentSlot> {
+        lock(&self.agent)
+    }
+
+    /// Notes which agent to ask for the selected pair.
+    pub fn set_agent_id(&self, id: i32) {
+        self.agent_id.store(id, Ordering::Release);
+    }
+
+    /// True once the agent has closed: nothing comes from it any more.
+    pub fn is_agent_closed(&self) -> bool {
+        self.agent_closed.load(Ordering::Acquire)
+    }
+
+    /// Tracks and channels to delete with the agent.
+    pub fn ids(&self) -> Vec<i32> {
+        lock(&self.ids).clone()
+    }
+
+    /// Takes note of the peer's description, once, and returns the candidates that came before it.
+    pub fn accept_remote(&self, description: &Description) -> Result<Vec<String>> {
+        let mut signal = lock(&self.signal);
+        if signal.remote_fingerprint.is_some() {
+            return Err(Error::new(libc::EALREADY, format!("link {} has the peer's description already", self.handle)));
+        }
+        let expected = if self.answering { &["actpass"][..] } else { &["active", "passive"] };
+        if !expected.contains(&description.setup.as_str()) {
+            let text = format!("'setup' is '{}', but {} was due", description.setup, expected.join(" or "));
+            return Err(Error::new(libc::EINVAL, text));
+        }
+        signal.remote_fingerprint = Some(description.fingerprint.clone());
+        self.enter(Phase::Connecting);
+        Ok(std::mem::take(&mut signal.early))
+    }
+
+    /// Counts a candidate of the peer. True: it can go to the agent; false: it is kept until the description comes.
+    pub fn accept_candidate(&self, candidate: &str) -> Result<bool> {
+        let mut signal = lock(&self.signal);
+        if signal.candidates >= MAX_CANDIDATES {
+            return Err(Error::new(
+                libc::ENOSPC,
+                format!("link {} has {MAX_CANDIDATES} candidates already", self.handle),
+            ));
+        }
+        signal.candidates += 1;
+        let known = signal.remote_fingerprint.is_some();
+        if !known {
+            signal.early.push(candidate.to_owned());
+        }
+        Ok(known)
+    }
+
+    /// Sends a message on the control channel.
+    pub fn send_message(&self, message: &[u8]) -> Result<()> {
+        if message.len() > MAX_MESSAGE {
+            return Err(Error::new(
+                libc::EMSGSIZE,
+                format!("message of {} bytes is over {MAX_MESSAGE}", message.len()),
+            ));
+        }
+        let not_up = || Error::new(libc::ENOTCONN, format!("link {} is not up", self.handle));
+        if self.phase() != Phase::Up {
+            return Err(not_up());
+        }
+        let channel = self.channel.load(Ordering::Acquire);
+        if agent::buffered(channel) + message.len() > MAX_WAITING {
+            return Err(Error::new(libc::EAGAIN, format!("over {MAX_WAITING} bytes wait on link {}", self.handle)));
+        }
+        if agent::send(channel, message) { Ok(()) } else { Err(not_up()) }
+    }
+
+    /// The text map of ipop_link_info.
+    pub fn info(&self) -> Vec<u8> {
+        let state = match self.phase() {
+            Phase::New => "new",
+            Phase::Connecting => "connecting",
+            Phase::Up => "up",
+            Phase::Lost | Phase::Closed => "lost",
+        };
+        let mut map = TextMapWriter::default().put("state", state);
+        if let Some((local, remote)) = &*lock(&self.pair) {
+            map = map.put("local", local.address).put("remote", remote.address);
+            map = map.put("local_type", &local.kind).put("remote_type", &remote.kind);
+        }
+        map.put("carriage", "srtp")
+            .put("rtp_sent", self.rtp_sent.load(Ordering::Relaxed))
+            .put("rtp_received", self.rtp_received.load(Ordering::Relaxed))
+            .put("ssrc_changes", lock(&self.sender).ssrc_changes())
+            .put("silent_ms", self.silence.silent_ms(self.now_ms()))
+            .bytes()
+    }
+
+    /// Ends the link for the caller: its port carries nothing from here on. False when it was closed before.
+    pub fn close(&self) -> bool {
+        let closed = self.enter(Phase::Closed);
+        if closed {
+            self.port_lost();
+        }
+        closed
+    }
+
+    /// Gives the link up and reports it, unless it is over already. Rules are gone before the record is written.
+    pub fn lose(&self, code: &str, text: &str) {
+        if self.enter(Phase::Lost) {
+            self.port_lost();
+            let map = TextMapWriter::default().put("code", code).put("text", text).bytes();
+            self.queue.push(RecordType::LinkLost, self.handle, &[&map]);
+        }
+    }
+
+    /// Reports, silence and reassembly time: every 50 ms, on the timer thread.
+    pub fn tick(&self) {
+        if self.phase() != Phase::Up {
+            return;
+        }
+        let now = self.now_ms();
+        if lock(&self.sender).is_exhausted() {
+            return self.lose("ssrc-exhausted", "the peer reported nothing over 1024 changes of SSRC");
+        }
+        if self.silence.is_lost(now) {
+            let text = format!("nothing was heard from the peer for {} s", self.silence.silent_ms(now) / 1000);
+            return self.lose("silent", &text);
+        }
+        let report = {
+            let mut receiver = lock(&self.receiver);
+            receiver.expire(now, &self.drops);
+            receiver.report_due(now).then(|| receiver.report(now))
+        };
+        if let Some(report) = report {
+            self.send_report(&report, now);
+        }
+        if now.saturating_sub(self.pair_refreshed_ms.load(Ordering::Relaxed)) >= PAIR_REFRESH_MS {
+            self.refresh_pair(now);
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
+    }
+
+    /// Goes to a later phase; false when the link is there or further already.
+    fn enter(&self, phase: Phase) -> bool {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8
+    }
+
+    fn port_lost(&self) {
+        if let Some(SinkBox(sink)) = self.sink.get() {
+            sink.port_lost(self.handle);
+        }
+    }
+
+    fn refresh_pair(&self, now: u64) {
+        self.pair_refreshed_ms.store(now, Ordering::Relaxed);
+        if let Some(pair) = agent::pair(self.agent_id.load(Ordering::Acquire)) {
+            *lock(&self.pair) = Some(pair);
+        }
+    }
+
+    fn send_report(&self, report: &Report, now: u64) {
+        let track = self.track.load(Ordering::Acquire);
+        let mut output = |packet: &[u8]| if agent::send(track, packet) { Ok(()) } else { Err(Drop::LinkClosed) };
+        match lock(&self.sender).report(report, now, &mut output) {
+            Ok(()) => drop(self.rtp_sent.fetch_add(1, Ordering::Relaxed)),
+            Err(why) => self.drops.count(why),
+        }
+    }
+}
+
+/// What libdatachannel tells. These run on its threads.
+impl Link {
+    /// A track was made, by us or from the peer's offer.
+    pub fn adopt_track(&self, track: i32) {
+        lock(&self.ids).push(track);
+        self.track.store(track, Ordering::Release);
+        agent::attach(track, self.handle);
+    }
+
+    /// A channel was made, by us or by the peer. There is one: a peer that opens more is given up.
+    pub fn adopt_channel(&self, channel: i32) {
+        lock(&self.ids).push(channel);
+        let first = self.channel.compare_exchange(0, channel, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if first && agent::is_control(channel) {
+            agent::attach(channel, self.handle);
+        } else {
+            self.lose("internal", "the peer opened a channel that is not the control channel");
+        }
+    }
+
+    /// The local description is made.
+    pub fn on_description(&self, sdp: &str) {
+        match Description::from_sdp(sdp) {
+            Ok(description) => drop(self.queue.push(RecordType::LinkLocal, self.handle, &[&description.to_map()])),
+            Err(error) => self.lose("internal", &error.text),
+        }
+    }
+
+    /// A local candidate was found.
+    pub fn on_candidate(&self, candidate: &str) {
+        if self.phase() < Phase::Lost {
+            self.queue.push(RecordType::LinkCandidate, self.handle, &[candidate.as_bytes()]);
+        }
+    }
+
+    /// All local candidates were found.
+    pub fn on_gathered(&self) {
+        if self.phase() < Phase::Lost {
+            self.queue.push(RecordType::LinkGathered, self.handle, &[]);
+        }
+    }
+
+    /// A candidate pair works.
+    pub fn on_ice_connected(&self) {
+        self.ice_connected.store(true, Ordering::Release);
+    }
+
+    /// No candidate pair works, or none any more.
+    pub fn on_ice_failed(&self) {
+        self.ice_failed.store(true, Ordering::Release);
+    }
+
+    /// A DTLS certificate was refused that should have had this fingerprint.
+    pub fn on_wrong_fingerprint(&self, expected: &str) {
+        if self.phase() == Phase::Connecting && lock(&self.signal).remote_fingerprint.as_deref() == Some(expected) {
+            self.wrong_fingerprint.store(true, Ordering::Release);
+        }
+    }
+
+    /// ICE, DTLS or SCTP failed.
+    pub fn on_failed(&self) {
+        if self.wrong_fingerprint.load(Ordering::Acquire) {
+            self.lose("fingerprint", "the peer's certificate is not the one in its signed description");
+        } else if !self.ice_connected.load(Ordering::Acquire) {
+            self.lose("ice-failed", "no candidate pair worked");
+        } else if self.ice_failed.load(Ordering::Acquire) {
+            self.lose("consent", "the peer no longer answers on the selected pair (RFC 7675)");
+        } else {
+            self.lose("dtls-failed", "the DTLS handshake failed");
+        }
+    }
+
+    /// ICE lost its pair, or the peer closed DTLS or SCTP.
+    pub fn on_disconnected(&self) {
+        if self.ice_failed.load(Ordering::Acquire) {
+            self.lose("consent", "the peer no longer answers on the selected pair (RFC 7675)");
+        } else {
+            self.lose("closed", "the peer closed the link");
+        }
+    }
+
+    /// The agent closed, whoever wanted it.
+    pub fn on_agent_closed(&self) {
+        self.agent_closed.store(true, Ordering::Release);
+        self.lose("closed", "the agent closed");
+    }
+
+    /// The track or the channel is open.
+    pub fn on_open(&self, id: i32) {
+        let bit = if id == self.track.load(Ordering::Acquire) { TRACK_OPEN } else { CHANNEL_OPEN };
+        let opened = self.opened.fetch_or(bit, Ordering::AcqRel) | bit;
+        if opened != TRACK_OPEN | CHANNEL_OPEN {
+            return;
+        }
+        let now = self.now_ms();
+        self.silence.heard(now);
+        if self.enter(Phase::Up) {
+            self.refresh_pair(now);
+            self.queue.push(RecordType::LinkUp, self.handle, &[&self.info()]);
+            let mut control = lock(&self.control);
+            control.up = true;
+            for message in std::mem::take(&mut control.waiting) {
+                self.queue.push(RecordType::LinkMessage, self.handle, &[&message]);
+            }
+        }
+    }
+
+    /// The track or the channel closed.
+    pub fn on_closed(&self, _id: i32) {
+        if self.phase() == Phase::Up && !self.ice_failed.load(Ordering::Acquire) {
+            self.lose("closed", "the peer closed the link");
+        }
+    }
+
+    /// A packet on the track, or a message on the channel.
+    pub fn on_message(&self, id: i32, bytes: &[u8]) {
+        if self.phase() >= Phase::Lost {
+            return;
+        }
+        self.silence.heard(self.now_ms());
+        if id == self.track.load(Ordering::Acquire) { self.on_packet(bytes) } else { self.on_control(bytes) }
+    }
+
+    /// Messages follow the LINK_UP record, in their order.
+    fn on_control(&self, message: &[u8]) {
+        let mut control = lock(&self.control);
+        if control.up {
+            self.queue.push(RecordType::LinkMessage, self.handle, &[message]);
+        } else if control.bytes + message.len() <= MAX_WAITING {
+            control.bytes += message.len().max(1);
+            control.waiting.push(message.to_vec());
+        } else {
+            drop(control);
+            self.lose("internal", "the peer sent more than 64 KiB before the link was up");
+        }
+    }
+
+    fn on_packet(&self, packet: &[u8]) {
+        let now = self.now_ms();
+        self.rtp_received.fetch_add(1, Ordering::Relaxed);
+        let (received, report) = {
+            let mut receiver = lock(&self.receiver);
+            let (received, due) = receiver.packet(packet, now, &self.drops);
+            (received, due.then(|| receiver.report(now)))
+        };
+        if let Some(report) = report {
+            self.send_report(&report, now);
+        }
+        match received {
+            Received::Frame(bytes) => self.input(bytes),
+            Received::Joined(bytes) => {
+                self.input(&bytes);
+                lock(&self.receiver).recycle(bytes);
+            }
+            Received::Report(report) => lock(&self.sender).reported(&report),
+            Received::Nothing => {}
+        }
+    }
+
+    fn input(&self, frame: &[u8]) {
+        if let Some(SinkBox(sink)) = self.sink.get() {
+            sink.input(self.handle, &Frame::plain(frame));
+        }
+    }
+}
+
+impl PortTransmit for Link {
+    /// Sends a frame. LinkClosed when the link is not up; Oversize and Malformed as in `Sender::frame`.
+    fn transmit(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
+        if self.phase() != Phase::Up {
+            return Err(Drop::LinkClosed);
+        }
+        let now = self.now_ms();
+        let track = self.track.load(Ordering::Acquire);
+        let mut output = |packet: &[u8]| if agent::send(track, packet) { Ok(()) } else { Err(Drop::LinkClosed) };
+        // Held over the sending, so that packets leave in the order of their sequence numbers.
+        let packets = lock(&self.sender).frame(frame, now, &mut output)?;
+        self.rtp_sent.fetch_add(packets, Ordering::Relaxed);
+        self.silence.asked(now);
+        Ok(())
+    }
+}
+
+/// What tests reach into.
+#[cfg(test)]
+impl Link {
+    /// The track, to send garbage on.
+    pub fn track_id(&self) -> i32 {
+        self.track.load(Ordering::Acquire)
+    }
+
+    /// A fresh sender that may change its SSRC, or not.
+    pub fn replace_sender(&self, may_change_ssrc: bool) {
+        *lock(&self.sender) = Sender::new(random, may_change_ssrc);
+    }
+}

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: MIT
+//! Two ends of real links in one process, in a network namespace of their own. Needs root; says so and skips otherwise.
+
+use std::collections::VecDeque;
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ipop_base::{Drop, DropCounters, Frame, FrameSink, Handle, PortTransmit, RecordQueue, RecordType, TextMap};
+
+use crate::link::Link;
+use crate::{Links, PortRegistrar, Role};
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// One test at a time: they count threads and descriptors of the process.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// Puts this thread, and all it starts, into a fresh network namespace with the address 10.99.0.1. None when not root.
+fn network() -> Option<MutexGuard<'static, ()>> {
+    let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: takes no pointers; affects this thread only.
+    if unsafe { libc::geteuid() } != 0 || unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+        let mut note = std::io::stderr();
+        let _ = std::io::Write::write_all(&mut note, b"SKIPPED: a network namespace needs root\n");
+        return None;
+    }
+    for line in [
+        "link set lo up",
+        "link add v0 type veth peer name v1",
+        "addr add 10.99.0.1/24 dev v0",
+        "link set v0 up",
+        "link set v1 up",
+    ] {
+        assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "ip {line}");
+    }
+    Some(guard)
+}
+
+#[derive(Default)]
+struct Sink {
+    frames: Mutex<Vec<Vec<u8>>>,
+    lost: Mutex<Vec<Handle>>,
+    count_only: bool,
+    count: std::sync::atomic::AtomicU64,
+}
+
+impl FrameSink for Sink {
+    fn input(&self, _: Handle, frame: &Frame<'_>) {
+        self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if !self.count_only {
+            self.frames.lock().unwrap().push(frame.bytes.to_vec());
+        }
+    }
+
+    fn port_lost(&self, port: Handle) {
+        self.lost.lock().unwrap().push(port);
+    }
+}
+
+type Port = (Arc<dyn PortTransmit>, Arc<DropCounters>);
+
+#[derive(Default)]
+struct Registrar {
+    sink: Arc<Sink>,
+    port: Mutex<Option<Port>>,
+}
+
+impl PortRegistrar for Registrar {
+    fn register(&self, _: Handle, transmit: Arc<dyn PortTransmit>, drops: Arc<DropCounters>) -> Arc<dyn FrameSink> {
+        *self.port.lock().unwrap() = Some((transmit, drops));
+        self.sink.clone()
+    }
+}
+
+/// One end: its own `Links`, with one link.
+struct End {
+    links: Arc<Links>,
+    queue: Arc<RecordQueue>,
+    link: Handle,
+    sink: Arc<Sink>,
+    transmit: Arc<dyn PortTransmit>,
+    drops: Arc<DropCounters>,
+    records: VecDeque<(u16, Vec<u8>)>,
+}
+
+impl End {
+    fn new(role: Role) -> Self {
+        let queue = Arc::new(RecordQueue::new().unwrap());
+        let links = Links::start(queue.clone()).unwrap();
+        Self::with(links, queue, role, false)
+    }
+
+    fn with(links: Arc<Links>, queue: Arc<RecordQueue>, role: Role, count_only: bool) -> Self {
+        let registrar = Registrar { sink: Arc::new(Sink { count_only, ..Sink::default() }), ..Registrar::default() };
+        let link = links.open(&registrar, role, &TextMap::default()).unwrap();
+        let (transmit, drops) = registrar.port.into_inner().unwrap().unwrap();
+        Self { links, queue, link, sink: registrar.sink, transmit, drops, records: VecDeque::new() }
+    }
+
+    fn poll(&mut self) {
+        let mut buffer = vec![0; 1 << 17];
+        let len = self.queue.poll(&mut buffer);
+        let mut rest = &buffer[..len];
+        while !rest.is_empty() {
+            let kind = u16::from_le_bytes([rest[0], rest[1]]);
+            let end = 16 + u32::from_le_bytes(rest[4..8].try_into().unwrap()) as usize;
+            assert_eq!(i32::from_le_bytes(rest[12..16].try_into().unwrap()), self.link);
+            self.records.push_back((kind, rest[16..end].to_vec()));
+            rest = &rest[end..];
+        }
+    }
+
+    /// The next record of this kind within the limit; signals go to the peer meanwhile.
+    fn wait(&mut self, peer: &mut Self, kind: RecordType) -> Vec<u8> {
+        let start = Instant::now();
+        loop {
+            signal(self, peer);
+            signal(peer, self);
+            if let Some(at) = self.records.iter().position(|record| record.0 == kind as u16) {
+                return self.records.remove(at).unwrap().1;
+            }
+            assert!(start.elapsed() < LIMIT, "no {kind:?} within {LIMIT:?}; {:?}", self.records);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn lost_code(&mut self, peer: &mut Self) -> String {
+        let map = TextMap::parse(&self.wait(peer, RecordType::LinkLost)).unwrap();
+        assert_eq!(*self.sink.lost.lock().unwrap(), [self.link], "rules are gone before the record");
+        map.need("code").unwrap().to_owned()
+    }
+
+    fn info(&self) -> TextMap {
+        TextMap::parse(&self.links.info(self.link).unwrap()).unwrap()
+    }
+
+    fn inner(&self) -> Arc<Link> {
+        self.links.find(self.link).unwrap()
+    }
+}
+
+/// Passes descriptions and candidates on.
+fn signal(from: &mut End, to: &mut End) {
+    from.poll();
+    let mut rest = VecDeque::new();
+    for (kind, payload) in std::mem::take(&mut from.records) {
+        if kind == RecordType::LinkLocal as u16 {
+            to.links.set_remote(to.link, &TextMap::parse(&payload).unwrap()).unwrap();
+        } else if kind == RecordType::LinkCandidate as u16 {
+            to.links.add_candidate(to.link, std::str::from_utf8(&payload).unwrap()).unwrap();
+        } else {
+            rest.push_back((kind, payload));
+        }
+    }
+    from.records = rest;
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn up() -> (End, End) {
+    let (mut a, mut b) = (End::new(Role::Offer), End::new(Role::Answer));
+    bring_up(&mut a, &mut b);
+    (a, b)
+}
+
+fn bring_up(a: &mut End, b: &mut End) {
+    a.wait(b, RecordType::LinkUp);
+    b.wait(a, RecordType::LinkUp);
+}
+
+fn frame(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 253) as u8).collect()
+}
+
+#[test]
+fn frames_and_messages_cross_both_ways_and_info_says_how() {
+    let Some(_guard) = network() else { return };
+    let (mut a, mut b) = up();
+    for len in [60, 1170, 1171, 1514, 9000] {
+        for (from, to) in [(&a, &b), (&b, &a)] {
+            from.transmit.transmit(&Frame::plain(&frame(len))).unwrap();
+            wait_until("frame", || !to.sink.frames.lock().unwrap().is_empty());
+            assert_eq!(to.sink.frames.lock().unwrap().pop(), Some(frame(len)));
+        }
+    }
+    a.links.send(a.link, b"{\"type\":\"hello\"}").unwrap();
+    b.links.send(b.link, &frame(16 * 1024)).unwrap();
+    assert_eq!(b.wait(&mut a, RecordType::LinkMessage), b"{\"type\":\"hello\"}");
+    assert_eq!(a.wait(&mut b, RecordType::LinkMessage), frame(16 * 1024));
+    assert_eq!(a.links.send(a.link, &frame(16 * 1024 + 1)).unwrap_err().errno, libc::EMSGSIZE);
+    let info = a.info();
+    assert_eq!((info.get("state"), info.get("local_type")), (Some("up"), Some("host")));
+    assert!(info.get("remote").unwrap().starts_with("10.99.0.1:") || info.get("remote").unwrap().starts_with('['));
+    assert!(info.get("rtp_sent").unwrap().parse::<u64>().unwrap() >= 14, "{info:?}");
+    assert_eq!(a.drops.all().iter().sum::<u64>() + b.drops.all().iter().sum::<u64>(), 0);
+}
+
+#[test]
+fn a_wrong_fingerprint_ends_the_link_with_its_name() {
+    let Some(_guard) = network() else { return };
+    for wrong_at_offerer in [true, false] {
+        let (mut a, mut b) = (End::new(Role::Offer), End::new(Role::Answer));
+        let wrong = |payload: Vec<u8>| {
+            let text = String::from_utf8(payload).unwrap();
+            let at = text.find("fingerprint=").unwrap() + 12;
+            let digit = if text[at..].starts_with('A') { "B" } else { "A" };
+            format!("{}{digit}{}", &text[..at], &text[at + 1..]).into_bytes()
+        };
+        for offer in [true, false] {
+            let (from, to) = if offer { (&mut a, &mut b) } else { (&mut b, &mut a) };
+            wait_local(from);
+            let at = from.records.iter().position(|r| r.0 == RecordType::LinkLocal as u16).unwrap();
+            let mut payload = from.records.remove(at).unwrap().1;
+            if offer != wrong_at_offerer {
+                payload = wrong(payload);
+            }
+            to.links.set_remote(to.link, &TextMap::parse(&payload).unwrap()).unwrap();
+        }
+        let (judge, other) = if wrong_at_offerer { (&mut a, &mut b) } else { (&mut b, &mut a) };
+        assert_eq!(judge.lost_code(other), "fingerprint");
+        assert_eq!(judge.transmit.transmit(&Frame::plain(&frame(60))), Err(Drop::LinkClosed));
+    }
+}
+
+fn wait_local(end: &mut End) {
+    let start = Instant::now();
+    while !end.records.iter().any(|record| record.0 == RecordType::LinkLocal as u16) {
+        assert!(start.elapsed() < LIMIT, "no local description");
+        end.poll();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn the_other_side_learns_of_a_close_at_once() {
+    let Some(_guard) = network() else { return };
+    let (mut a, mut b) = up();
+    let start = Instant::now();
+    a.links.close(a.link).unwrap();
+    assert_eq!(*a.sink.lost.lock().unwrap(), [a.link]);
+    assert_eq!(a.transmit.transmit(&Frame::plain(&frame(60))), Err(Drop::LinkClosed));
+    assert_eq!(a.links.info(a.link).unwrap_err().errno, libc::ENOENT);
+    assert_eq!(b.lost_code(&mut a), "closed");
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    b.links.close(b.link).unwrap();
+    assert_eq!(b.sink.lost.lock().unwrap().len(), 2, "lost, then closed");
+}
+
+#[test]
+fn garbage_from_the_peer_is_counted_and_the_next_frame_arrives() {
+    let Some(_guard) = network() else { return };
+    let (a, b) = up();
+    for (sequence, (head, kind)) in [(0x80, 9), (0x80, 2), (0x90, 1)].into_iter().enumerate() {
+        let mut packet = [0u8; 40];
+        crate::rtp::write(&mut packet, 77, sequence as u16, 0);
+        (packet[0], packet[12]) = (head, kind);
+        assert!(crate::agent::send(a.inner().track_id(), &packet));
+    }
+    wait_until("garbage counted", || b.drops.get(Drop::CarriageMalformed) == 3);
+    a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
+    wait_until("frame", || *b.sink.frames.lock().unwrap() == [frame(60)]);
+}
+
+/// Packets of this length are lost on the way in.
+const LOST_LEN: usize = 1100;
+
+/// Sends more packets into the void than RTP's sequence numbers count, then others; true when one of those arrives.
+fn arrives_after_losing(packets: u64, may_change_ssrc: bool) -> bool {
+    let (a, b) = up();
+    a.inner().replace_sender(may_change_ssrc);
+    a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
+    wait_until("first frame", || b.sink.frames.lock().unwrap().len() == 1);
+    for _ in 0..packets {
+        a.transmit.transmit(&Frame::plain(&frame(LOST_LEN))).unwrap();
+    }
+    for _ in 0..20 {
+        a.transmit.transmit(&Frame::plain(&frame(61))).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(b.sink.frames.lock().unwrap().iter().all(|received| received.len() != LOST_LEN));
+    b.sink.frames.lock().unwrap().iter().any(|received| *received == frame(61))
+}
+
+#[test]
+fn frames_arrive_again_after_a_long_loss_because_the_ssrc_changes() {
+    let Some(_guard) = network() else { return };
+    let rules = "table inet t { chain i { type filter hook input priority 0; udp length 1100-1160 drop; }; }";
+    assert!(Command::new("nft").arg(rules).status().unwrap().success());
+    assert!(arrives_after_losing(70_000, true));
+    assert!(!arrives_after_losing(70_000, false), "without a new SSRC the receiver should have refused all");
+}
+
+fn count(path: &str) -> usize {
+    std::fs::read_dir(path).unwrap().count()
+}
+
+#[test]
+fn nothing_remains_after_twenty_links() {
+    let Some(_guard) = network() else { return };
+    let queues = [(); 2].map(|()| Arc::new(RecordQueue::new().unwrap()));
+    let links = [0, 1].map(|i: usize| Links::start(queues[i].clone()).unwrap());
+    let mut before = (0, 0);
+    for round in 0..21 {
+        let mut a = End::with(links[0].clone(), queues[0].clone(), Role::Offer, false);
+        let mut b = End::with(links[1].clone(), queues[1].clone(), Role::Answer, false);
+        bring_up(&mut a, &mut b);
+        a.links.close(a.link).unwrap();
+        b.links.close(b.link).unwrap();
+        let weak = [&a, &b].map(|end| Arc::downgrade(&end.transmit));
+        drop((a, b));
+        wait_until("both links freed", || weak.iter().all(|link| link.strong_count() == 0));
+        queues.iter().for_each(|queue| while queue.poll(&mut vec![0; 1 << 17]) > 0 {});
+        if round == 0 {
+            std::thread::sleep(Duration::from_millis(300));
+            before = (count("/proc/self/task"), count("/proc/self/fd"));
+        }
+    }
+    wait_until("threads ended", || count("/proc/self/task") <= before.0);
+    wait_until("descriptors closed", || count("/proc/self/fd") <= before.1);
+}
+
+#[test]
+fn stop_ends_every_thread_within_3_s_even_when_links_are_up() {
+    let Some(_guard) = network() else { return };
+    let before = count("/proc/self/task");
+    for _ in 0..3 {
+        let (a, b) = up();
+        let start = Instant::now();
+        a.links.stop();
+        b.links.stop();
+        assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+        assert_eq!(
+            a.links.open(&Registrar::default(), Role::Offer, &TextMap::default()).unwrap_err().errno,
+            libc::ESHUTDOWN
+        );
+        wait_until("threads ended", || count("/proc/self/task") <= before);
+    }
+}
+
+#[test]
+fn public_calls_return_at_once() {
+    let Some(_guard) = network() else { return };
+    let (mut a, mut b) = (End::new(Role::Offer), End::new(Role::Answer));
+    bring_up(&mut a, &mut b);
+    let mut worst = Duration::ZERO;
+    let mut timed = |call: &mut dyn FnMut()| {
+        let start = Instant::now();
+        call();
+        worst = worst.max(start.elapsed());
+    };
+    let registrar = Registrar::default();
+    let config = TextMap::parse(b"server=stun:name.invalid:3478\nserver=turn:u:p@name.invalid:3478").unwrap();
+    let mut opened = Vec::new();
+    for _ in 0..8 {
+        timed(&mut || opened.push(a.links.open(&registrar, Role::Offer, &config).unwrap()));
+        timed(&mut || drop(a.links.info(a.link).unwrap()));
+        timed(&mut || a.links.send(a.link, b"{}").unwrap());
+    }
+    for link in opened {
+        timed(&mut || a.links.close(link).unwrap());
+    }
+    // 5 ms on an idle machine; the bound here allows for others that compile.
+    assert!(worst < Duration::from_millis(50), "{worst:?}");
+}
+
+#[test]
+#[ignore = "measures; run alone: cargo test --release -p ipop-link measure -- --ignored --nocapture"]
+fn measure() {
+    let Some(_guard) = network() else { return };
+    let mut times: Vec<_> = (0..10)
+        .map(|_| {
+            let start = Instant::now();
+            let ends = up();
+            let taken = start.elapsed();
+            drop(ends);
+            taken
+        })
+        .collect();
+    times.sort();
+    let queues = [(); 2].map(|()| Arc::new(RecordQueue::new().unwrap()));
+    let mut a = End::with(Links::start(queues[0].clone()).unwrap(), queues[0].clone(), Role::Offer, true);
+    let mut b = End::with(Links::start(queues[1].clone()).unwrap(), queues[1].clone(), Role::Answer, true);
+    bring_up(&mut a, &mut b);
+    let mut text = format!("open to up: median {:?}, worst {:?}\n", times[5], times[9]);
+    for len in [64, 1100, 1400] {
+        let bytes = frame(len);
+        let (start, before) = (Instant::now(), b.sink.count.load(std::sync::atomic::Ordering::Relaxed));
+        let mut sent = 0u64;
+        while start.elapsed() < Duration::from_secs(3) {
+            a.transmit.transmit(&Frame::plain(&bytes)).unwrap();
+            sent += 1;
+        }
+        let taken = start.elapsed().as_secs_f64();
+        std::thread::sleep(Duration::from_millis(300));
+        let got = b.sink.count.load(std::sync::atomic::Ordering::Relaxed) - before;
+        text += &format!(
+            "{len} bytes: sent {:.0}/s, received {:.0}/s, ssrc changes {}\n",
+            sent as f64 / taken,
+            got as f64 / taken,
+            a.info().get("ssrc_changes").unwrap()
+        );
+    }
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+}
