@@ -198,6 +198,7 @@ async function main(): Promise<number> {
     say(HELP);
     return 0;
   }
+  process.once('SIGINT', () => say('\nInterrupted: taking everything down.'));
   const obstacle = whyNot();
   if (obstacle !== undefined) {
     process.stderr.write(`demo: ${obstacle}\n`);
@@ -207,7 +208,6 @@ async function main(): Promise<number> {
     say(`Took down ${sweep(true)} namespaces.`);
     return 0;
   }
-  process.once('SIGINT', () => say('\nInterrupted: taking everything down.'));
   return await demo(options);
 }
 
