@@ -8,7 +8,7 @@ import {Lab, sweep, whyNot} from '../tests/lab/lab.ts';
 import {measureNat} from '../tests/lab/stun.ts';
 import {World} from '../tests/lab/world.ts';
 import {startNodes} from './links.ts';
-import {compareStatus, measurePairs, measurePlain, measureUsage} from './measure.ts';
+import {compareStatus, judgeUpcalls, measurePairs, measurePlain, measureUsage} from './measure.ts';
 import {HELP, readOptions, type Options} from './options.ts';
 import {drawLinks, drawSites, natTable} from './picture.ts';
 import {PROOFS} from './proofs.ts';
@@ -19,6 +19,7 @@ const LOGS = fileURLToPath(new URL('../artifacts/demo-logs/', import.meta.url));
 const MEASURES: readonly Proof[] = [
   {title: 'iperf3 without ipop (plain forwarding and NAT)', run: measurePlain},
   {title: 'iperf3 for each pair of sites', run: measurePairs},
+  {title: 'frames of known flows stay in native code', run: judgeUpcalls},
   {title: 'each node tells the path that the WAN shows', run: compareStatus},
   {title: 'what a node needs when idle', run: measureUsage},
 ];
@@ -91,15 +92,17 @@ async function show(stage: Stage): Promise<void> {
 function pairTable(stage: Stage): string {
   const mbit = (mbps: number): string => `${mbps.toFixed(0)} Mbit/s`;
   const plain = stage.plainMbps;
-  const rows = stage.pairs.map(({a, b, crossing, mbps, retransmits}) => [
+  const rows = stage.pairs.map(({a, b, crossing, mbps, retransmits, frames, upcalls}) => [
     `${a} – ${b}`,
     crossing.kind,
     mbit(mbps),
     plain === undefined ? '' : `${((100 * mbps) / plain).toFixed(1)} %`,
     String(retransmits),
+    String(frames),
+    String(upcalls),
   ]);
   if (plain !== undefined) rows.push([dim('without ipop'), dim('plain'), dim(mbit(plain)), dim('100 %'), '']);
-  return table(['PAIR', 'PATH', 'IPERF3', 'OF PLAIN', 'RETRANSMITS'], rows);
+  return table(['PAIR', 'PATH', 'IPERF3', 'OF PLAIN', 'RETRANSMITS', 'FRAMES', 'UPCALLS'], rows);
 }
 
 function usageTable(stage: Stage): string {

@@ -4,11 +4,14 @@
 import type {Status} from '../src/status/types.ts';
 import {judge} from '../tests/lab/capture.ts';
 import {Internet} from '../tests/lab/internet.ts';
+import type {IpopNode} from '../tests/lab/ipopd.ts';
 import {iperf3} from '../tests/lab/tools.ts';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {outcome, type Outcome, type Stage} from './stage.ts';
 
 const IPERF_SEC = 3;
+/** For both nodes of a pair together: ARP, and each flow's first frames. */
+const MAX_UPCALLS = 100;
 /** Long enough for a CPU share in steps of 10 ms to mean something. */
 const IDLE_MS = 5_000;
 
@@ -29,10 +32,13 @@ export async function measurePairs(stage: Stage, tell: (state: string) => void):
     tell(`${a.name} – ${b.name}`);
     internet.resetFlows();
     const [from, to] = [a.hosts[0]!, b.hosts[0]!];
-    const result = await iperf3(from.ns, to.ns, to.address, IPERF_SEC);
-    const {mbps, retransmits, bytes} = result;
+    const ends = stage.nodes.filter(({site}) => site === a || site === b);
+    const before = await work(ends);
+    const {mbps, retransmits, bytes} = await iperf3(from.ns, to.ns, to.address, IPERF_SEC);
+    const after = await work(ends);
     const crossing = judge(internet.flows(), a.publicAddress, b.publicAddress, Internet.SERVER, bytes);
-    stage.pairs.push({a: a.name, b: b.name, crossing, mbps, retransmits});
+    const done = {frames: after.frames - before.frames, upcalls: after.upcalls - before.upcalls};
+    stage.pairs.push({a: a.name, b: b.name, crossing, mbps, retransmits, ...done});
   }
   const kinds = stage.pairs.map((pair) => pair.crossing.kind);
   const strange = stage.pairs.filter(({crossing}) => crossing.kind === 'mixed' || crossing.kind === 'none');
@@ -44,6 +50,26 @@ export async function measurePairs(stage: Stage, tell: (state: string) => void):
     kinds.includes('relay') ? undefined : 'no pair goes through the relay',
     ...stage.pairs.map(({a, b, mbps}) => (mbps >= 1 ? undefined : `${a} – ${b}: ${mbps} Mbit/s`)),
   ]);
+}
+
+/** Frames with a rule never reach TypeScript: judged by the counters of both nodes during iperf3. */
+export async function judgeUpcalls(stage: Stage): Promise<Outcome> {
+  const total = stage.pairs.reduce((sum, pair) => sum + pair.frames, 0);
+  const upcalls = stage.pairs.reduce((sum, pair) => sum + pair.upcalls, 0);
+  return outcome(`${upcalls} of ${total} frames asked TypeScript`, [
+    total === 0 ? 'the nodes counted no frames during iperf3' : undefined,
+    ...stage.pairs.map(({a, b, upcalls: asked}) =>
+      asked < MAX_UPCALLS ? undefined : `${a} – ${b}: ${asked} upcalls in ${IPERF_SEC} s, more than ${MAX_UPCALLS}`,
+    ),
+  ]);
+}
+
+/** Frames through the taps, and upcalls, of some nodes since they started. */
+async function work(nodes: readonly IpopNode[]): Promise<{frames: number; upcalls: number}> {
+  const statuses = await Promise.all(nodes.map((node) => node.status()));
+  const networks = statuses.flatMap((status) => status?.networks ?? []);
+  const frames = networks.map(({bridge}) => bridge.traffic.rxFrames + bridge.traffic.txFrames);
+  return {frames: frames.reduce((a, b) => a + b, 0), upcalls: networks.reduce((sum, {upcalls}) => sum + upcalls, 0)};
 }
 
 /** What `ipop status` says about each pair's path must be what crossed the internet. */

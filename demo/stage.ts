@@ -29,6 +29,9 @@ export interface PairFigures {
   readonly crossing: Crossing;
   readonly mbps: number;
   readonly retransmits: number;
+  /** Frames that both nodes moved meanwhile, and how many of them asked TypeScript. */
+  readonly frames: number;
+  readonly upcalls: number;
 }
 
 export interface NodeFigures {
