@@ -108,6 +108,11 @@ export class ServerConnection {
     this.#stream.receive(data);
   }
 
+  /** Calls back once all that came has been dealt with, unless that ended in `onFailed` or `onEnd`. */
+  whenIdle(callback: () => void): void {
+    this.#stream.whenIdle(callback);
+  }
+
   send(element: Element): void {
     void this.#stream.send(element).catch((error) => this.#deps.log('debug', `cannot send: ${textOf(error)}`));
   }

@@ -13,6 +13,8 @@ const NS_DISCO_INFO = 'http://jabber.org/protocol/disco#info';
 const NODE_ID = /^[0-9a-f]{40}$/;
 /** More nodes than a full mesh of links can serve; further occupants are not seen. */
 const MAX_MEMBERS = 1024;
+/** After a server's outage nodes come back one by one, within two of their back-offs; so long nobody is called gone. */
+const RETURN_MS = 30_000;
 
 export interface RoomOptions {
   readonly room: string;
@@ -36,6 +38,7 @@ export interface RoomHandlers {
   onMemberOnline(member: Member): void;
   onMemberOffline(id: string): void;
   log(level: 'debug' | 'info' | 'warning', text: string): void;
+  after(delayMs: number, callback: () => void): () => void;
 }
 
 /** Lives across connections: members stay known while the server is away, because their links stay up. */
@@ -46,11 +49,13 @@ export class Room {
   readonly #members = new Map<string, string>();
   /** Who was there since we began to enter. */
   #seen = new Set<string>();
-  #state: 'out' | 'entering' | 'in' = 'out';
+  /** settling: the room let us in, and its owner sets it up. */
+  #state: 'out' | 'entering' | 'settling' | 'in' = 'out';
   /** Grows with each entry and exit: an answer of an earlier one is void. */
   #attempt = 0;
   #io: RoomIo | undefined;
   #hidden = false;
+  #cancelReturn: (() => void) | undefined;
 
   constructor(options: RoomOptions, handlers: RoomHandlers) {
     this.#options = options;
@@ -65,6 +70,7 @@ export class Room {
 
   /** Enters the room; ends in `onJoined` or `onRefused`, unless `leave` or `resume` comes first. The caller limits the time. */
   join(io: RoomIo): void {
+    this.pause();
     this.#io = io;
     this.#state = 'entering';
     this.#hidden = false;
@@ -77,7 +83,14 @@ export class Room {
   resume(io: RoomIo): boolean {
     if (this.#state !== 'in') return false;
     this.#io = io;
+    this.#awaitReturn();
     return true;
+  }
+
+  /** The connection is lost: while it is, nobody is called gone. */
+  pause(): void {
+    this.#cancelReturn?.();
+    this.#cancelReturn = undefined;
   }
 
   /** Leaves, telling the room if it can be told. */
@@ -115,7 +128,7 @@ export class Room {
     const {room, owner} = this.#options;
     if (!owner) {
       // Entering a room that is not there would create it, and then its owner could not.
-      const missing = await isMissing(io.request, room);
+      const missing = await isRoomMissing(io.request, room);
       if (attempt !== this.#attempt) return;
       if (missing) return this.#refuse(this.#missing());
     }
@@ -125,8 +138,9 @@ export class Room {
 
   #onSelf(user: Element | undefined, statuses: ReadonlySet<string | undefined>): void {
     if (this.#state !== 'entering') return;
+    this.#state = 'settling';
     const {owner, room, jid} = this.#options;
-    for (const id of [...this.#members.keys()]) if (!this.#seen.has(id)) this.#onGone(id);
+    this.#awaitReturn();
     if (statuses.has('201') && !owner) return void this.#undoCreation();
     if (!owner) return this.#finish();
     if (user?.getChild('item')?.attrs['affiliation'] !== 'owner') {
@@ -135,6 +149,15 @@ export class Room {
       return this.#handlers.onRefused(new IpopError('not-owner', text));
     }
     void this.#manage(this.#attempt);
+  }
+
+  /** Reports those who were there before the outage and do not come back. */
+  #awaitReturn(): void {
+    const isMissing = (id: string): boolean => !this.#seen.has(id);
+    if (![...this.#members.keys()].some(isMissing)) return;
+    this.#cancelReturn = this.#handlers.after(RETURN_MS, () => {
+      for (const id of [...this.#members.keys()].filter(isMissing)) this.#onGone(id);
+    });
   }
 
   async #manage(attempt: number): Promise<void> {
@@ -224,6 +247,7 @@ export class Room {
   }
 
   #exit(): void {
+    this.pause();
     this.#state = 'out';
     this.#attempt++;
   }
@@ -272,7 +296,7 @@ export class Room {
 }
 
 /** Whether the server says that there is no such room; when in doubt it is there, and entering tells. */
-async function isMissing(request: Request, room: string): Promise<boolean> {
+async function isRoomMissing(request: Request, room: string): Promise<boolean> {
   try {
     await request(xml('iq', {type: 'get', to: room}, xml('query', {xmlns: NS_DISCO_INFO})));
     return false;

@@ -31,6 +31,7 @@ export class StreamParser extends BaseParser {
   #dead = false;
   #depth = 0;
   #chars = 0;
+  #onIdle: (() => void) | undefined;
 
   /** `later` runs a callback in another turn of the host's loop. */
   constructor(later: (callback: () => void) => void, onFault: (fault: XmlFault) => void) {
@@ -50,6 +51,13 @@ export class StreamParser extends BaseParser {
       }
     }
     this.#schedule();
+  }
+
+  /** Calls back once all that was parsed has been handed over; never after a fault or `detach`. */
+  whenIdle(callback: () => void): void {
+    if (this.#dead) return;
+    if (this.#queue.length === 0) callback();
+    else this.#onIdle = callback;
   }
 
   /** Ends it: what is queued is dropped. */
@@ -110,6 +118,7 @@ export class StreamParser extends BaseParser {
       if (!next) return;
       this.#schedule();
       super.emit(next[0], next[1]);
+      if (this.#queue.length === 0 && !this.#dead) this.#onIdle?.();
     });
   }
 

@@ -72,6 +72,7 @@ class Session implements XmppSession {
         onMemberOnline: (member) => handlers.onMemberOnline(member),
         onMemberOffline: (id) => handlers.onMemberOffline(id),
         log: (level, text) => deps.log(level, text),
+        after: (delayMs, callback) => deps.after(delayMs, callback),
       },
     );
   }
@@ -197,7 +198,14 @@ class Session implements XmppSession {
 
   #onClosed(code: string, sentence: string): void {
     if (this.#onStopped) return this.#onStopped();
-    this.#lose(new IpopError(code, sentence || `connection to ${this.#place} was lost (${code})`));
+    const connection = this.#connection;
+    const lose = (): void => {
+      if (connection === this.#connection)
+        this.#lose(new IpopError(code, sentence || `connection to ${this.#place} was lost (${code})`));
+    };
+    // The server's last words, the reason perhaps, may still wait for their turn.
+    if (connection) connection.whenIdle(lose);
+    else lose();
   }
 
   #onReady(resumed: boolean): void {
@@ -293,6 +301,7 @@ class Session implements XmppSession {
     this.#cancelTimer = undefined;
     this.#liveness?.stop();
     this.#liveness = undefined;
+    this.#room.pause();
     const {bytes, connection} = {bytes: this.#bytes, connection: this.#connection};
     this.#bytes = undefined;
     this.#connection = undefined;

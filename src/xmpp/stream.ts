@@ -36,6 +36,12 @@ export class XmppStream extends Connection {
     this.parser?.write(this.#decoder.decode(data));
   }
 
+  /** Calls back once all that came has been dealt with; never when it led to `onFatal`. */
+  whenIdle(callback: () => void): void {
+    if (this.parser instanceof StreamParser) this.parser.whenIdle(callback);
+    else callback();
+  }
+
   /** Sends the stream header. Time limits are the session's. */
   override async open(): Promise<void> {
     this._status('opening');
@@ -64,7 +70,11 @@ export class XmppStream extends Connection {
 
   override async write(text: string): Promise<void> {
     if (this.#closed) throw new Error('Cannot send: the stream is closed');
-    this.#io.write(utf8(text));
+    try {
+      this.#io.write(utf8(text));
+    } catch {
+      // The bytes are gone, which their owner hears of. To stream management the stanza is sent and not acknowledged: it goes again.
+    }
   }
 
   /** Wanted by stream management, which sends again what was not acknowledged. */
