@@ -131,6 +131,48 @@ fn an_asker_who_leaves_is_forgotten() {
     }
 }
 
+/// Runs on a thread with the given user and groups; on Linux they belong to the thread, and end with it.
+fn as_user<T: Send>(uid: u32, groups: &[u32], run: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let become_user = || {
+            // SAFETY: the bare system calls change this thread only; `groups` outlives the call.
+            unsafe {
+                assert_eq!(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()), 0);
+                assert_eq!(libc::syscall(libc::SYS_setresgid, uid, uid, uid), 0);
+                assert_eq!(libc::syscall(libc::SYS_setresuid, uid, uid, uid), 0);
+            }
+            run()
+        };
+        scope.spawn(become_user).join().unwrap()
+    })
+}
+
+#[test]
+fn a_stranger_is_refused_even_if_the_files_mode_lets_him_in_and_a_member_of_its_group_is_not() {
+    if !support::is_root() {
+        support::skip("becoming another user needs root");
+        return;
+    }
+    let mut daemon = Daemon::start();
+    let path = daemon.path();
+    let ask = || control_call(&path, b"status", WITHIN);
+    assert_eq!(as_user(65534, &[], ask).unwrap_err().errno, libc::EACCES, "by the file's mode");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let refusal = String::from_utf8(as_user(65534, &[], ask).unwrap()).unwrap();
+    let text = "user 65534 is neither root nor in group 600 of the control socket";
+    std::os::unix::fs::chown(&path, None, Some(600)).unwrap();
+    let second = String::from_utf8(as_user(65534, &[601], ask).unwrap()).unwrap();
+    assert!(refusal.contains("not-permitted") && second.contains(text), "{refusal}{second}");
+    assert_eq!(daemon.records.within(Duration::from_millis(50)), None, "nothing was asked");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660)).unwrap();
+    std::thread::scope(|scope| {
+        let member = scope.spawn(|| as_user(65534, &[601, 600], ask));
+        let request = daemon.records.next();
+        daemon.control.reply(request.handle, b"welcome").unwrap();
+        assert_eq!(member.join().unwrap().unwrap(), b"welcome");
+    });
+}
+
 #[test]
 fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
     let folder = Folder::new();

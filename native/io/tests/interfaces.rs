@@ -13,7 +13,7 @@ use support::{INTERFACES, Records};
 /// Runs `test` on a thread in a fresh network namespace, which ends with the thread.
 fn in_namespace(test: impl FnOnce() + Send + 'static) {
     if !support::is_root() {
-        eprintln!("SKIPPED: a network namespace needs root");
+        support::skip("a network namespace needs root");
         return;
     }
     let run = || {
@@ -147,7 +147,7 @@ fn addresses_of_an_interface_on_top_of_the_bridge_are_overlay() {
         ip(LAN);
         bridge_join("ipop0", "br-lan").unwrap();
         if !put_on_top("br-lan", "top0") {
-            eprintln!("SKIPPED: this kernel has neither VLAN nor macvlan interfaces");
+            support::skip("this kernel has neither VLAN nor macvlan interfaces");
             return;
         }
         ip("link set br-lan up

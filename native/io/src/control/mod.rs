@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipop_base::{Error, Handle, RecordQueue, RecordType, Result};
 
@@ -22,6 +22,7 @@ use listener::Listener;
 const MAX_CONNECTIONS: usize = 8;
 /// Status of a large network, printed.
 const MAX_REPLY: usize = 1 << 20;
+const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 
 /// A listening control socket. Its path is removed when it stops.
 #[derive(Debug)]
@@ -183,7 +184,14 @@ fn ask(queue: &RecordQueue, shared: &Shared, connection: &mut Connection, line: 
 }
 
 fn accept_one(listener: &UnixListener) -> Option<UnixStream> {
-    let (socket, _) = listener.accept().ok()?;
-    socket.set_nonblocking(true).ok()?;
-    Some(socket)
+    match listener.accept() {
+        Ok((socket, _)) => socket.set_nonblocking(true).is_ok().then_some(socket),
+        Err(cause) => {
+            // Out of descriptors, the listener stays readable: without this the loop would spin.
+            if cause.kind() != std::io::ErrorKind::WouldBlock {
+                std::thread::sleep(ACCEPT_AGAIN);
+            }
+            None
+        }
+    }
 }

@@ -110,7 +110,7 @@ impl Streams {
     }
 
     /// Closes all streams and waits for their threads, 1 s at most. Returns how many are left behind, detached: those are inside a name
-    /// look-up, which cannot be interrupted; they end by themselves without a record.
+    /// look-up, which cannot be interrupted; they end by themselves when the resolver gives up.
     pub fn stop(&self) -> usize {
         let deadline = Instant::now() + STOP_WITHIN;
         let mut streams = self.table.lock();
