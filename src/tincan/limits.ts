@@ -19,7 +19,7 @@ export const ATTEMPT_MS = 12_000;
 export const HELLO_MS = 5_000;
 /** How long the larger node id waits for the smaller one's offer: several round trips of any XMPP path. */
 export const OFFER_WAIT_MS = 2_000;
-/** An unanswered offer is sent again this often. */
+/** An unanswered offer, and an answer before the link is up, is sent again this often: either may have been lost, or not fit any more. */
 export const RESEND_MS = 2_000;
 /** Resends of one attempt's offer or answer: what fits into ATTEMPT_MS, so that a peer cannot make us send without end. */
 export const RESENDS = 6;

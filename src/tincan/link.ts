@@ -134,6 +134,7 @@ export class Link {
         if (!this.#current(signal.sid)) return;
         return this.#fail('ended-by-peer', `The peer ended the try: ${signal.text || signal.reason}`, now, {
           tellPeer: false,
+          probe: false,
         });
     }
   }
@@ -165,7 +166,7 @@ export class Link {
     const {attempt} = this.#state;
     const {startedAt, role} = attempt.start;
     const deadline = role === 'answer' ? Math.min(startedAt + ATTEMPT_MS, now + CHECKING_MS) : startedAt + ATTEMPT_MS;
-    const resendAt = role === 'offer' ? now + RESEND_MS : undefined;
+    const resendAt = now + RESEND_MS;
     this.#transition({name: 'checking', attempt, deadline, resendAt}, `${role} sent`, now);
     attempt.describe(signOwn(this.#context, this.id, attempt.start, description));
   }
@@ -243,7 +244,7 @@ export class Link {
       case 'gathering':
         return deadline(state.deadline, 'gathering limit');
       case 'checking':
-        return earliest(deadline(state.deadline, 'checking limit'), deadline(state.resendAt, 'offer again'));
+        return earliest(deadline(state.deadline, 'checking limit'), deadline(state.resendAt, 'description again'));
       case 'up':
         return deadline(state.settledAt, 'settled');
       case 'backoff':

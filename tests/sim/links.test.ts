@@ -60,3 +60,90 @@ function seeds(count: number): number[] {
   const one = process.env['SEED'];
   return one ? [Number(one)] : Array.from({length: count}, (_, i) => i + 1);
 }
+
+test('twelve nodes that start at once form the whole mesh, eight offers at a time', (t) => {
+  const world = new World(7, 12);
+  for (const node of world.nodes) world.connect(node);
+  world.run(5_000);
+  t.deepEqual(world.pairsDown(), []);
+  world.checkPorts();
+});
+
+for (const seed of seeds(10)) {
+  test(`offers that cross on a slow server end in one link for each pair (seed ${seed})`, (t) => {
+    const world = new World(seed, 4);
+    // The smaller id's offer is under way when the larger gives up waiting for it.
+    world.weather = {latency: [1_900, 2_300], ordered: true, loss: 0, twice: 0};
+    for (const node of world.nodes) world.connect(node);
+    world.run(12_000);
+    const crossed = world.nodes.flatMap((a) =>
+      world.nodes.filter((b) => offers(world, a, b) > 0 && offers(world, b, a) > 0),
+    );
+    t.true(crossed.length > 0);
+    world.run(8_000);
+    t.deepEqual(world.pairsDown(), [], story(world));
+    world.checkPorts();
+    t.is(
+      world.nodes.reduce((sum, node) => sum + node.carrying.size, 0),
+      12,
+    );
+  });
+}
+
+test('every offer ever sent, sent again, changes nothing', (t) => {
+  const world = new World(3, 3);
+  for (const node of world.nodes) world.connect(node);
+  world.run(2_000);
+  const [a, b] = world.nodes as [(typeof world.nodes)[0], (typeof world.nodes)[0]];
+  world.setCut(a, b, true);
+  world.run(40_000);
+  world.setCut(a, b, false);
+  world.run(10_000);
+  t.deepEqual(world.pairsDown(), []);
+  const ports = world.nodes.map((node) => [...node.carrying]);
+  const recorded = world.sent.filter(({signal}) => signal.type === 'offer');
+  t.true(recorded.length > 3);
+  for (const {from, to, signal} of recorded) {
+    const node = world.nodes.find((one) => one.jid === to)!;
+    world.input(node, (manager) => manager.handleSignal(from, signal, world.now));
+  }
+  world.run(5_000);
+  t.deepEqual(
+    world.nodes.map((node) => [...node.carrying]),
+    ports,
+  );
+});
+
+test('links stay up while the XMPP server is dead, and none is made anew when it returns', (t) => {
+  const world = new World(4, 4);
+  for (const node of world.nodes) world.connect(node);
+  world.run(3_000);
+  const ports = world.nodes.map((node) => [...node.carrying]);
+  for (const node of world.nodes) world.disconnect(node);
+  world.run(300_000);
+  for (const node of world.nodes) world.connect(node);
+  world.run(20_000);
+  t.deepEqual(
+    world.nodes.map((node) => [...node.carrying]),
+    ports,
+  );
+  t.deepEqual(world.pairsDown(), []);
+});
+
+test('a pair that cannot reach each other tries on at its back-off, and no faster', (t) => {
+  const world = new World(5, 2);
+  const [a, b] = world.nodes as [(typeof world.nodes)[0], (typeof world.nodes)[0]];
+  world.setCut(a, b, true);
+  for (const node of world.nodes) world.connect(node);
+  world.run(600_000);
+  // A try takes 10 s and a back-off up to 4 s.
+  t.true(a.opened > 40 && a.opened < 66, `${a.opened}`);
+  world.checkPorts();
+  world.setCut(a, b, false);
+  world.run(10_000);
+  t.deepEqual(world.pairsDown(), []);
+});
+
+function offers(world: World, from: {jid: string}, to: {jid: string}): number {
+  return world.sent.filter((one) => one.from === from.jid && one.to === to.jid && one.signal.type === 'offer').length;
+}

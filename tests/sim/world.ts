@@ -24,6 +24,8 @@ export function randomFrom(seed: number): () => number {
 export interface Weather {
   /** Milliseconds, least and most; different for each signal, so that they overtake each other. */
   latency: [number, number];
+  /** Signals of one sender to one receiver stay in order, as RFC 6120 section 10.1 promises. */
+  ordered?: boolean;
   /** Share of signals lost and doubled. */
   loss: number;
   twice: number;
@@ -92,6 +94,8 @@ export class World {
   readonly sent: {from: string; to: string; signal: Signal}[] = [];
   readonly log: string[] = [];
   readonly #cuts = new Set<string>();
+  /** When the last signal of a sender arrives at a receiver. */
+  readonly #arrivals = new Map<string, number>();
   readonly #queue: {at: number; order: number; act: () => void}[] = [];
   readonly #options: LinkManagerOptions;
   #order = 0;
@@ -424,7 +428,11 @@ export class World {
     if (this.random() < this.weather.loss) return;
     const copies = this.random() < this.weather.twice ? 2 : 1;
     for (let i = 0; i < copies; i++) {
-      this.later(this.delay(), () => {
+      const way = `${from.jid} ${to}`;
+      const last = this.weather.ordered ? (this.#arrivals.get(way) ?? 0) : 0;
+      const arrival = Math.max(this.now + this.delay(), last);
+      this.#arrivals.set(way, arrival);
+      this.later(arrival - this.now, () => {
         const node = this.nodes.find((one) => one.jid === to);
         if (!node?.online) return failed('service-unavailable');
         const parsed = parseJingle(writeJingle(signal));

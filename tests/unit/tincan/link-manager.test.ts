@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: MIT
+import test from 'ava';
+import {utf8} from '../../../src/base/bytes.ts';
+import {IpopError} from '../../../src/base/errors.ts';
+import type {LinkInfo} from '../../../src/native/datapath.ts';
+import {signDescription} from '../../../src/tincan/identity.ts';
+import {LinkManager, type LinkManagerOptions} from '../../../src/tincan/link-manager.ts';
+import type {LinkEffect, Signal, SignedDescription} from '../../../src/tincan/types.ts';
+import {newIdentity, sha256, verifyEd25519} from '../../sim/world.ts';
+import {type Identity, offerOf} from './signed.ts';
+
+const [low, high] = [newIdentity(), newIdentity()].sort((a, b) => (a.id < b.id ? -1 : 1)) as [Identity, Identity];
+const INFO: LinkInfo = {
+  local: '192.0.2.2:5000',
+  remote: '198.51.100.7:41022',
+  localType: 'host',
+  remoteType: 'srflx',
+  carriage: 'srtp',
+  rtpSent: 0,
+  rtpReceived: 0,
+  ssrcChanges: 0,
+  silentMs: 0,
+};
+const LOCAL = offerOf(low, high.id).description;
+const JID = 'peer@example.org/ipop-1';
+const HOST = 'candidate:1 1 UDP 2122317823 192.0.2.2 5000 typ host';
+
+test('the smaller id offers at once, then its candidates follow', (t) => {
+  const desk = new Desk(low, high);
+  desk.online(0);
+  t.deepEqual(desk.take().map(brief), ['open offer']);
+  desk.opened(7, 0);
+  desk.manager.handleCandidate(7, HOST, 4);
+  desk.manager.handleLocal(7, LOCAL, 5);
+  desk.manager.handleCandidate(7, HOST, 6);
+  desk.manager.handleCandidate(7, HOST.replace('192.0.2.2', '10.9.0.1'), 6);
+  t.deepEqual(desk.take().map(brief), ['signal offer', 'signal candidate']);
+  t.is(desk.state, 'checking');
+});
+
+test('the larger id waits 2 s for the offer, then offers itself', (t) => {
+  const desk = new Desk(high, low);
+  desk.online(0);
+  t.deepEqual(desk.take(), []);
+  t.is(desk.manager.nextTimeout()?.at, 2_000);
+  desk.manager.handleTimeout(1_999);
+  t.deepEqual(desk.take(), []);
+  desk.manager.handleTimeout(2_000);
+  t.deepEqual(desk.take().map(brief), ['open offer']);
+});
+
+test('an offer is answered: remote description first, candidates that overtook it after', (t) => {
+  const desk = new Desk(high, low);
+  desk.online(0);
+  const offer = desk.offer({});
+  desk.signal({type: 'candidate', sid: offer.nonce, candidate: HOST}, 1);
+  desk.signal({type: 'offer', sid: offer.nonce, signed: offer}, 2);
+  desk.signal({type: 'candidate', sid: offer.nonce, candidate: HOST.replace('5000', '5001')}, 2);
+  t.deepEqual(desk.take().map(brief), ['open answer']);
+  desk.opened(7, 3);
+  t.deepEqual(desk.take().map(brief), ['set-remote', 'add-candidate', 'add-candidate']);
+  desk.manager.handleLocal(7, {...LOCAL, setup: 'active'}, 4);
+  t.deepEqual(desk.take().map(brief), ['signal answer']);
+});
+
+test('frames pass only after both hellos', (t) => {
+  const desk = new Desk(low, high);
+  desk.checking(7, 0);
+  desk.manager.handleMessage(7, desk.hello(), 10);
+  t.deepEqual(desk.take(), []);
+  desk.manager.handleUp(7, INFO, 11);
+  t.deepEqual(desk.take().map(brief), ['send-message', 'port-up']);
+  t.deepEqual(desk.peer.path, {kind: 'direct', local: INFO.local, remote: INFO.remote, carriage: 'srtp'});
+  t.is(desk.peer.name, 'Hütte 🏠');
+});
+
+for (const [what, hello] of [
+  ['another node', {id: low.id}],
+  ['another generation', {generation: 99}],
+  ['another version', {version: 2}],
+] as const) {
+  test(`a hello of ${what} closes the link and is shown`, (t) => {
+    const desk = new Desk(low, high);
+    desk.checking(7, 0);
+    desk.manager.handleUp(7, INFO, 10);
+    desk.take();
+    desk.manager.handleMessage(7, desk.hello(hello), 11);
+    t.deepEqual(desk.take().map(brief), ['close', 'signal terminate wrong-hello']);
+    t.is(desk.peer.error?.code, 'wrong-hello');
+  });
+}
+
+test('what is no hello and no bye is ignored', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  for (const text of ['', '{"type":"later"}', '\u0000']) desk.manager.handleMessage(7, utf8(text), 100);
+  t.deepEqual(desk.take(), []);
+  t.is(desk.state, 'up');
+});
+
+test('a lost link: frames stop first, then it is closed, then XMPP is tested', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  desk.now = 20_000;
+  desk.manager.handleLost(7, 'silent', 'Nothing heard for 12 s', desk.now);
+  t.deepEqual(desk.take().map(brief), ['port-down', 'close', 'probe-session', 'signal terminate silent']);
+  t.is(desk.state, 'backoff');
+  t.deepEqual(desk.peer.error, {code: 'silent', text: 'Nothing heard for 12 s', agoSec: 0});
+  t.is(desk.peer.retryInSec, 1);
+  t.false(desk.manager.handleLost(7, 'silent', 'again', 20_001));
+});
+
+test('a member that leaves keeps its link; once that is lost nothing is tried until it returns', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  desk.manager.handleMemberOffline(high.id, 100);
+  t.deepEqual(desk.take(), []);
+  t.is(desk.state, 'up');
+  desk.manager.handleLost(7, 'silent', 'Nothing heard', 20_000);
+  desk.take();
+  t.is(desk.state, 'idle');
+  t.is(desk.manager.nextTimeout(), undefined);
+  desk.online(30_000);
+  t.deepEqual(desk.take().map(brief), ['open offer']);
+});
+
+test('the end of the XMPP session leaves links up and stops tries that wait', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  desk.manager.handleSessionOffline(100);
+  t.is(desk.state, 'up');
+  t.false(desk.peer.present);
+});
+
+for (const [what, limit, prepare, code] of [
+  ['gathering', 5_000, (desk: Desk) => desk.gathering(7, 0), 'gathering-timeout'],
+  ['waiting for an answer', 12_000, (desk: Desk) => desk.offered(7, 0), 'no-answer'],
+  ['checking', 10_000, (desk: Desk) => desk.checking(7, 0), 'checking-timeout'],
+] as const) {
+  test(`${what} has its limit of ${limit} ms`, (t) => {
+    const desk = new Desk(low, high);
+    prepare(desk);
+    desk.runUntil(limit - 1);
+    t.not(desk.state, 'backoff');
+    desk.take();
+    desk.runUntil(limit);
+    t.is(desk.state, 'backoff');
+    t.is(desk.peer.error?.code, code);
+    t.is(desk.take().filter((effect) => effect.type === 'close').length, 1);
+  });
+}
+
+test('the hello has its limit of 5 s', (t) => {
+  const desk = new Desk(low, high);
+  desk.checking(7, 0);
+  desk.manager.handleUp(7, INFO, 1_000);
+  desk.runUntil(5_999);
+  t.is(desk.state, 'checking');
+  desk.runUntil(6_000);
+  t.is(desk.peer.error?.code, 'hello-timeout');
+});
+
+test('an unanswered offer is sent again, with its candidates, every 2 s', (t) => {
+  const desk = new Desk(low, high);
+  desk.offered(7, 0);
+  desk.manager.handleCandidate(7, HOST, 1);
+  const [first] = desk.take();
+  desk.runUntil(11_999);
+  const again = desk.take();
+  t.deepEqual(again.map(brief), Array.from({length: 5}, () => ['signal offer', 'signal candidate']).flat());
+  t.is((first as {signal: Signal}).signal.type, 'candidate');
+});
+
+test('when offers cross, the smaller id’s stands', (t) => {
+  const desk = new Desk(low, high);
+  desk.offered(7, 0);
+  desk.signal({type: 'offer', sid: desk.offer({}).nonce, signed: desk.offer({})}, 1);
+  t.deepEqual(desk.take(), []);
+  t.is(desk.manager.peers(1)[0]?.port, 7);
+});
+
+test('when offers cross, the larger id drops its own and answers', (t) => {
+  const desk = new Desk(high, low);
+  desk.online(0);
+  desk.manager.handleTimeout(2_000);
+  desk.opened(7, 2_000);
+  desk.manager.handleLocal(7, LOCAL, 2_001);
+  desk.take();
+  desk.signal({type: 'offer', sid: desk.offer({}).nonce, signed: desk.offer({})}, 2_002);
+  t.deepEqual(desk.take().map(brief), ['close', 'open answer']);
+});
+
+test('a higher generation replaces a link that is up at once', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  const offer = desk.offer({generation: 1, boot: 1_800_000_000});
+  desk.signal({type: 'offer', sid: offer.nonce, signed: offer}, 40_000);
+  t.deepEqual(desk.take().map(brief), ['port-down', 'close', 'open answer']);
+});
+
+test('an old or repeated offer is refused, shown, and does not touch the link', (t) => {
+  const desk = new Desk(high, low);
+  desk.online(0);
+  const offer = desk.offer({});
+  desk.signal({type: 'offer', sid: offer.nonce, signed: offer}, 1);
+  desk.opened(7, 1);
+  desk.manager.handleLocal(7, {...LOCAL, setup: 'active'}, 2);
+  desk.take();
+  const old = desk.offer({nonce: 'ab'.repeat(16), generation: 2});
+  desk.signal({type: 'offer', sid: old.nonce, signed: old}, 3);
+  t.deepEqual(desk.take().map(brief), ['signal terminate old-generation']);
+  t.is(desk.peer.error?.code, 'old-generation');
+  t.is(desk.state, 'checking');
+});
+
+test('the same offer again is answered again', (t) => {
+  const desk = new Desk(high, low);
+  desk.online(0);
+  const offer = desk.offer({});
+  desk.signal({type: 'offer', sid: offer.nonce, signed: offer}, 1);
+  desk.opened(7, 1);
+  desk.manager.handleLocal(7, {...LOCAL, setup: 'active'}, 2);
+  const sent = desk.take().at(-1);
+  for (let i = 0; i < 20; i++) desk.signal({type: 'offer', sid: offer.nonce, signed: offer}, 3 + i);
+  // But not without end.
+  t.deepEqual(
+    desk.take(),
+    Array.from({length: 6}, () => sent as LinkEffect),
+  );
+});
+
+test('a forged offer is refused, and shown beside the link that stays up', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  const forged = {...desk.offer({boot: 1_900_000_000}), signature: '00'.repeat(64)};
+  desk.signal({type: 'offer', sid: forged.nonce, signed: forged}, 100);
+  t.deepEqual(desk.take().map(brief), ['signal terminate bad-signature']);
+  t.is(desk.state, 'up');
+  t.is(desk.manager.peers(60_000)[0]?.error?.code, 'bad-signature');
+  t.is(desk.manager.peers(700_200)[0]?.error, undefined);
+});
+
+test('a forged answer ends the try, and is shown', (t) => {
+  const desk = new Desk(low, high);
+  desk.offered(7, 0);
+  const answer = {...desk.answer(), signature: '00'.repeat(64)};
+  desk.signal({type: 'answer', sid: answer.nonce, signed: answer}, 10);
+  t.deepEqual(desk.take().map(brief), ['close', 'signal terminate bad-signature']);
+  t.is(desk.peer.error?.code, 'bad-signature');
+});
+
+test('a signal from a stranger is refused without a link', (t) => {
+  const desk = new Desk(low, high);
+  const offer = desk.offer({});
+  desk.signal({type: 'offer', sid: offer.nonce, signed: offer}, 1);
+  desk.signal({type: 'terminate', sid: offer.nonce, reason: 'x', text: ''}, 1);
+  t.deepEqual(desk.take().map(brief), ['signal terminate unknown-peer']);
+  t.deepEqual(desk.manager.peers(1), []);
+});
+
+test('an answer to no offer is refused, a terminate of no session is not answered', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  const answer = {...desk.answer(), nonce: 'cd'.repeat(16)};
+  desk.signal({type: 'answer', sid: answer.nonce, signed: answer}, 10);
+  desk.signal({type: 'terminate', sid: answer.nonce, reason: 'gone', text: ''}, 10);
+  t.deepEqual(desk.take().map(brief), ['signal terminate unknown-session']);
+  t.is(desk.state, 'up');
+});
+
+test('the peer’s terminate closes the link and says why', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  desk.signal({type: 'terminate', sid: desk.sid, reason: 'silent', text: 'Nothing heard for 12 s'}, 10);
+  t.deepEqual(desk.take().map(brief), ['port-down', 'close']);
+  t.is(desk.peer.error?.text, 'The peer ended the try: Nothing heard for 12 s');
+});
+
+test('an offer that XMPP cannot deliver fails at once; a candidate does not matter', (t) => {
+  const desk = new Desk(low, high);
+  desk.offered(7, 0);
+  const error = new IpopError('offline', 'no session');
+  desk.manager.handleSignalFailed(JID, {type: 'candidate', sid: desk.sid, candidate: HOST}, error, 1);
+  t.is(desk.state, 'checking');
+  desk.manager.handleSignalFailed(JID, {type: 'offer', sid: desk.sid, signed: desk.sent}, error, 2);
+  t.deepEqual(desk.take().map(brief), ['close']);
+  t.is(desk.peer.error?.code, 'offline');
+});
+
+test('a native link that cannot be opened is a failed try', (t) => {
+  const desk = new Desk(low, high);
+  desk.online(0);
+  const [open] = desk.take();
+  desk.manager.handleOpenFailed((open as {key: string}).key, new IpopError('open-failed', 'No descriptors left'), 1);
+  t.deepEqual(desk.take(), []);
+  t.is(desk.peer.error?.text, 'No descriptors left');
+  t.is(desk.state, 'backoff');
+});
+
+test('a port that was opened for a try that is over is closed', (t) => {
+  const desk = new Desk(low, high);
+  desk.online(0);
+  const [open] = desk.take();
+  desk.manager.handleMemberOnline({id: high.id, jid: `${JID}-2`}, 1);
+  desk.manager.handleOpened((open as {key: string}).key, 7, 2);
+  t.deepEqual(desk.take().map(brief), ['open offer', 'close']);
+});
+
+test('the back-off begins anew after 30 s up, not before', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  desk.manager.handleLost(7, 'silent', 'x', 29_000);
+  t.is(desk.peer.attempts, 1);
+  desk.runUntil(31_000);
+  desk.up(8, 31_000);
+  desk.runUntil(62_000);
+  t.is(desk.peer.attempts, 0);
+});
+
+test('changed interfaces bring the next try forward', (t) => {
+  const desk = new Desk(low, high, {}, () => 0.99);
+  desk.offered(7, 0);
+  for (const _ of [1, 2, 3, 4]) desk.failOnce();
+  t.is(desk.peer.retryInSec, 4);
+  desk.manager.handleInterfacesChanged(desk.now);
+  t.is(desk.peer.retryInSec, 1);
+});
+
+test('no more offers than allowed are made at once, and those that wait longest go first', (t) => {
+  const desk = new Desk(low, high, {offersAtOnce: 2});
+  const peers = Array.from({length: 5}, (_, i) => ({id: `f${i}`.repeat(20), jid: `p${i}@x/1`}));
+  for (const [i, peer] of peers.entries()) desk.manager.handleMemberOnline(peer, i);
+  const opens = () => desk.take().flatMap((effect) => (effect.type === 'open' ? effect.key.slice(0, 2) : []));
+  t.deepEqual(opens(), ['f0', 'f1']);
+  desk.runUntil(5_001);
+  t.deepEqual(opens(), ['f2', 'f3']);
+});
+
+test('more answers than allowed are refused as busy', (t) => {
+  const desk = new Desk(high, low, {answersAtOnce: 0});
+  desk.online(0);
+  const offer = desk.offer({});
+  desk.signal({type: 'offer', sid: offer.nonce, signed: offer}, 1);
+  t.deepEqual(desk.take().map(brief), ['signal terminate busy']);
+});
+
+test('a full table takes a new peer only for one that is gone, and generations go on', (t) => {
+  const desk = new Desk(low, high, {peers: 1});
+  desk.offered(7, 0);
+  desk.manager.handleMemberOnline({id: 'f0'.repeat(20), jid: 'other@x/1'}, 1);
+  t.deepEqual(
+    desk.manager.peers(1).map((peer) => peer.id),
+    [high.id],
+  );
+  desk.manager.handleMemberOffline(high.id, 2);
+  desk.manager.handleLost(7, 'ice-failed', 'x', 3);
+  desk.manager.handleMemberOnline({id: 'f0'.repeat(20), jid: 'other@x/1'}, 4);
+  t.deepEqual(
+    desk.manager.peers(4).map((peer) => peer.id),
+    ['f0'.repeat(20)],
+  );
+  const open = desk.take().at(-1) as {key: string};
+  desk.manager.handleOpened(open.key, 8, 5);
+  desk.manager.handleLocal(8, LOCAL, 5);
+  t.is((desk.take().at(-1) as {signal: {signed: SignedDescription}}).signal.signed.generation, 2);
+});
+
+test('stopping says goodbye on the link and over XMPP, and closes everything', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  desk.manager.stop(100);
+  t.deepEqual(desk.take().map(brief), ['send-message', 'port-down', 'close', 'signal terminate stopping']);
+  desk.online(200);
+  t.deepEqual(desk.take(), []);
+  t.is(desk.manager.nextTimeout(), undefined);
+});
+
+test('a bye closes the link without a test of XMPP', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  desk.manager.handleMessage(7, utf8('{"type":"bye","reason":"stopping"}'), 100);
+  t.deepEqual(desk.take().map(brief), ['port-down', 'close']);
+  t.is(desk.peer.error?.code, 'bye');
+});
+
+/** One manager, whose peer and native half the test plays. */
+class Desk {
+  readonly manager: LinkManager;
+  now = 0;
+  sid = '';
+  sent!: SignedDescription;
+  readonly #peer: Identity;
+  readonly #self: Identity;
+  #seen: LinkEffect[] = [];
+  #key = '';
+
+  constructor(self: Identity, peer: Identity, options: LinkManagerOptions = {}, random = () => 0.9) {
+    this.#self = self;
+    this.#peer = peer;
+    let bytes = 0;
+    this.manager = new LinkManager(
+      {
+        self: {id: self.id, name: 'office', publicKey: self.publicKey, boot: 1_700_000_000},
+        network: 'home@rooms.example.org',
+        servers: {stun: [], turn: []},
+        sign: self.sign,
+        verify: verifyEd25519,
+        sha256,
+        randomBytes: (length) => Uint8Array.from({length}, () => bytes++ & 255),
+        random,
+        isOverlay: (address) => address.startsWith('10.9.'),
+        log: () => {},
+      },
+      options,
+    );
+  }
+
+  get peer() {
+    return this.manager.peers(this.now)[0]!;
+  }
+
+  get state() {
+    return this.peer.state;
+  }
+
+  online(now: number): void {
+    this.now = now;
+    this.manager.handleMemberOnline({id: this.#peer.id, jid: JID}, now);
+  }
+
+  gathering(port: number, now: number): void {
+    this.online(now);
+    this.opened(port, now);
+  }
+
+  offered(port: number, now: number): void {
+    this.gathering(port, now);
+    this.manager.handleLocal(port, LOCAL, now);
+    this.take();
+  }
+
+  checking(port: number, now: number): void {
+    this.offered(port, now);
+    const answer = this.answer();
+    this.signal({type: 'answer', sid: answer.nonce, signed: answer}, now);
+    this.take();
+  }
+
+  up(port: number, now: number): void {
+    this.checking(port, now);
+    this.manager.handleUp(port, INFO, now);
+    this.manager.handleMessage(port, this.hello(), now);
+    this.take();
+  }
+
+  opened(port: number, now: number): void {
+    this.#look();
+    this.manager.handleOpened(this.#key, port, now);
+  }
+
+  /** The offer in progress is undeliverable, and the next one is made. */
+  failOnce(): void {
+    this.manager.handleSignalFailed(
+      JID,
+      {type: 'offer', sid: this.sid, signed: this.sent},
+      new IpopError('x', 'x'),
+      this.now,
+    );
+    if (this.peer.attempts === 4) return;
+    this.runUntil(this.now + 4_000);
+    this.opened(this.now, this.now);
+    this.manager.handleLocal(this.now, LOCAL, this.now);
+    this.take();
+  }
+
+  runUntil(end: number): void {
+    for (let next = this.manager.nextTimeout(); next && next.at <= end; next = this.manager.nextTimeout()) {
+      this.now = Math.max(this.now, next.at);
+      this.manager.handleTimeout(this.now);
+      if (this.peer.state === 'gathering') break;
+    }
+    this.now = end;
+  }
+
+  signal(signal: Signal, now: number): void {
+    this.now = now;
+    this.manager.handleSignal(JID, signal, now);
+  }
+
+  hello(changes: object = {}): Uint8Array {
+    return utf8(
+      JSON.stringify({type: 'hello', version: 1, id: this.#peer.id, generation: this.sent.generation, ...changes}),
+    );
+  }
+
+  offer(changes: Partial<SignedDescription>): SignedDescription {
+    return offerOf(this.#peer, this.#self.id, changes);
+  }
+
+  answer(): SignedDescription {
+    const {nonce, generation} = this.sent;
+    const description = {...this.offer({}).description, setup: 'active' as const};
+    const {signature: _, ...unsigned} = this.offer({role: 'answer', nonce, generation, description});
+    return signDescription(unsigned, this.#peer.sign);
+  }
+
+  take(): LinkEffect[] {
+    this.#look();
+    return this.#seen.splice(0);
+  }
+
+  /** Notes what our own offers were. */
+  #look(): void {
+    for (const effect of this.manager.drain()) {
+      this.#seen.push(effect);
+      if (effect.type === 'open') this.#key = effect.key;
+      if (effect.type !== 'signal' || effect.signal.type !== 'offer') continue;
+      this.sid = effect.signal.sid;
+      this.sent = effect.signal.signed;
+    }
+  }
+}
+
+function brief(effect: LinkEffect): string {
+  if (effect.type === 'open') return `open ${effect.role}`;
+  if (effect.type !== 'signal') return effect.type;
+  const {signal} = effect;
+  return signal.type === 'terminate' ? `signal terminate ${signal.reason}` : `signal ${signal.type}`;
+}
