@@ -127,7 +127,10 @@ impl Agent {
 
     /// Takes the peer's description; an answerer then makes its answer.
     pub fn remote(&self, description: &Description, answering: bool) -> Result<()> {
-        let sdp = c_string(&description.to_sdp())?;
+        // Told that the offerer is active, libdatachannel answers passive. The offerer, ICE's controlling side, is the last to
+        // see the pair work; if the answerer began DTLS, its first flight would come too early and be sent again after 1 s.
+        let setup = if answering { "active" } else { &description.setup };
+        let sdp = c_string(&Description { setup: setup.to_owned(), ..description.clone() }.to_sdp())?;
         let kind = if answering { c"offer" } else { c"answer" };
         // SAFETY: pc is live, both strings live until the call returns.
         let set = unsafe { rtc::rtcSetRemoteDescription(self.0, sdp.as_ptr(), kind.as_ptr()) };

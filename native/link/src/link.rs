@@ -9,6 +9,8 @@
 //! Locks: `agent` is held during calls into libdatachannel that may block, by worker threads only. All others are held for
 //! moments, and but for `sender` never while calling out; `sender` is a leaf.
 
+mod events;
+
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -19,7 +21,7 @@ use ipop_base::{
 
 use crate::agent::{self, Agent};
 use crate::candidate::Candidate;
-use crate::carriage::{Received, Receiver, Sender};
+use crate::carriage::{Receiver, Sender};
 use crate::report::{Report, Silence};
 use crate::sdp::{Description, MAX_MESSAGE};
 
@@ -356,172 +358,6 @@ impl Link {
         match lock(&self.sender).report(report, now, &mut output) {
             Ok(()) => drop(self.rtp_sent.fetch_add(1, Ordering::Relaxed)),
             Err(why) => self.drops.count(why),
-        }
-    }
-}
-
-/// What libdatachannel tells. These run on its threads.
-impl Link {
-    /// A track was made, by us or from the peer's offer.
-    pub fn adopt_track(&self, track: i32) {
-        lock(&self.ids).push(track);
-        self.track.store(track, Ordering::Release);
-        agent::attach(track, self.handle);
-    }
-
-    /// A channel was made, by us or by the peer. There is one: a peer that opens more is given up.
-    pub fn adopt_channel(&self, channel: i32) {
-        lock(&self.ids).push(channel);
-        let first = self.channel.compare_exchange(0, channel, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        if first && agent::is_control(channel) {
-            agent::attach(channel, self.handle);
-        } else {
-            self.lose("internal", "the peer opened a channel that is not the control channel");
-        }
-    }
-
-    /// The local description is made.
-    pub fn on_description(&self, sdp: &str) {
-        match Description::from_sdp(sdp) {
-            Ok(description) => drop(self.queue.push(RecordType::LinkLocal, self.handle, &[&description.to_map()])),
-            Err(error) => self.lose("internal", &error.text),
-        }
-    }
-
-    /// A local candidate was found.
-    pub fn on_candidate(&self, candidate: &str) {
-        if self.phase() < Phase::Lost {
-            self.queue.push(RecordType::LinkCandidate, self.handle, &[candidate.as_bytes()]);
-        }
-    }
-
-    /// All local candidates were found.
-    pub fn on_gathered(&self) {
-        if self.phase() < Phase::Lost {
-            self.queue.push(RecordType::LinkGathered, self.handle, &[]);
-        }
-    }
-
-    /// A candidate pair works.
-    pub fn on_ice_connected(&self) {
-        self.ice_connected.store(true, Ordering::Release);
-    }
-
-    /// No candidate pair works, or none any more.
-    pub fn on_ice_failed(&self) {
-        self.ice_failed.store(true, Ordering::Release);
-    }
-
-    /// A DTLS certificate was refused that should have had this fingerprint.
-    pub fn on_wrong_fingerprint(&self, expected: &str) {
-        if self.phase() == Phase::Connecting && lock(&self.signal).remote_fingerprint.as_deref() == Some(expected) {
-            self.wrong_fingerprint.store(true, Ordering::Release);
-        }
-    }
-
-    /// ICE, DTLS or SCTP failed.
-    pub fn on_failed(&self) {
-        if self.wrong_fingerprint.load(Ordering::Acquire) {
-            self.lose("fingerprint", "the peer's certificate is not the one in its signed description");
-        } else if !self.ice_connected.load(Ordering::Acquire) {
-            self.lose("ice-failed", "no candidate pair worked");
-        } else if self.ice_failed.load(Ordering::Acquire) {
-            self.lose("consent", "the peer no longer answers on the selected pair (RFC 7675)");
-        } else {
-            self.lose("dtls-failed", "the DTLS handshake failed");
-        }
-    }
-
-    /// ICE lost its pair, or the peer closed DTLS or SCTP.
-    pub fn on_disconnected(&self) {
-        if self.ice_failed.load(Ordering::Acquire) {
-            self.lose("consent", "the peer no longer answers on the selected pair (RFC 7675)");
-        } else {
-            self.lose("closed", "the peer closed the link");
-        }
-    }
-
-    /// The agent closed, whoever wanted it.
-    pub fn on_agent_closed(&self) {
-        self.agent_closed.store(true, Ordering::Release);
-        self.lose("closed", "the agent closed");
-    }
-
-    /// The track or the channel is open.
-    pub fn on_open(&self, id: i32) {
-        let bit = if id == self.track.load(Ordering::Acquire) { TRACK_OPEN } else { CHANNEL_OPEN };
-        let opened = self.opened.fetch_or(bit, Ordering::AcqRel) | bit;
-        if opened != TRACK_OPEN | CHANNEL_OPEN {
-            return;
-        }
-        let now = self.now_ms();
-        self.silence.heard(now);
-        if self.enter(Phase::Up) {
-            self.refresh_pair(now);
-            self.queue.push(RecordType::LinkUp, self.handle, &[&self.info()]);
-            let mut control = lock(&self.control);
-            control.up = true;
-            for message in std::mem::take(&mut control.waiting) {
-                self.queue.push(RecordType::LinkMessage, self.handle, &[&message]);
-            }
-        }
-    }
-
-    /// The track or the channel closed.
-    pub fn on_closed(&self, _id: i32) {
-        if self.phase() == Phase::Up && !self.ice_failed.load(Ordering::Acquire) {
-            self.lose("closed", "the peer closed the link");
-        }
-    }
-
-    /// A packet on the track, or a message on the channel.
-    pub fn on_message(&self, id: i32, bytes: &[u8]) {
-        if self.phase() >= Phase::Lost {
-            return;
-        }
-        self.silence.heard(self.now_ms());
-        if id == self.track.load(Ordering::Acquire) { self.on_packet(bytes) } else { self.on_control(bytes) }
-    }
-
-    /// Messages follow the LINK_UP record, in their order.
-    fn on_control(&self, message: &[u8]) {
-        let mut control = lock(&self.control);
-        if control.up {
-            self.queue.push(RecordType::LinkMessage, self.handle, &[message]);
-        } else if control.bytes + message.len() <= MAX_WAITING {
-            control.bytes += message.len().max(1);
-            control.waiting.push(message.to_vec());
-        } else {
-            drop(control);
-            self.lose("internal", "the peer sent more than 64 KiB before the link was up");
-        }
-    }
-
-    fn on_packet(&self, packet: &[u8]) {
-        let now = self.now_ms();
-        self.rtp_received.fetch_add(1, Ordering::Relaxed);
-        let (received, report) = {
-            let mut receiver = lock(&self.receiver);
-            let (received, due) = receiver.packet(packet, now, &self.drops);
-            (received, due.then(|| receiver.report(now)))
-        };
-        if let Some(report) = report {
-            self.send_report(&report, now);
-        }
-        match received {
-            Received::Frame(bytes) => self.input(bytes),
-            Received::Joined(bytes) => {
-                self.input(&bytes);
-                lock(&self.receiver).recycle(bytes);
-            }
-            Received::Report(report) => lock(&self.sender).reported(&report),
-            Received::Nothing => {}
-        }
-    }
-
-    fn input(&self, frame: &[u8]) {
-        if let Some(SinkBox(sink)) = self.sink.get() {
-            sink.input(self.handle, &Frame::plain(frame));
         }
     }
 }

@@ -297,6 +297,22 @@ fn frames_arrive_again_after_a_long_loss_because_the_ssrc_changes() {
     assert!(!arrives_after_losing(70_000, false), "without a new SSRC the receiver should have refused all");
 }
 
+#[test]
+fn a_link_whose_peer_falls_silent_is_lost_after_12_s_with_traffic() {
+    let Some(_guard) = network() else { return };
+    let (mut a, mut b) = up();
+    let rules = "table inet t { chain i { type filter hook input priority 0; meta l4proto udp drop; }; }";
+    assert!(Command::new("nft").arg(rules).status().unwrap().success());
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(11_500) {
+        a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(a.lost_code(&mut b), "silent");
+    assert!(start.elapsed() < Duration::from_secs(13), "{:?}", start.elapsed());
+    assert_eq!(b.info().get("state"), Some("up"), "the other side sent nothing that asks");
+}
+
 fn count(path: &str) -> usize {
     std::fs::read_dir(path).unwrap().count()
 }

@@ -11,8 +11,11 @@ const REPORT_DELAY_MS: u64 = 250;
 const REPORT_PACKETS: u32 = 4096;
 /// A report is sent at least this often.
 const REPORT_IDLE_MS: u64 = 10_000;
-/// Unreported packets after which a sender takes a new SSRC: half of what a receiver survives.
+/// Packets without a report of anything new after which a sender takes a new SSRC: half of what a receiver survives.
 pub const UNREPORTED_MAX: u64 = 16_384;
+/// Packets in flight after which it does so although reports come: a long fast path may hold more than 16384, but a receiver
+/// that missed 32768 would refuse all that follows.
+const IN_FLIGHT_MAX: u64 = 28_672;
 /// New SSRCs in one link's life: each costs the receiver memory, and all differ.
 pub const SSRC_CHANGES_MAX: usize = 1024;
 /// Nothing heard for so long although something was sent that asks for a report.
@@ -134,20 +137,23 @@ pub struct Progress {
     next: u64,
     /// The first one that no report has confirmed.
     confirmed: u64,
+    /// What `next` was when a report last confirmed something.
+    reported_at: u64,
     may_change: bool,
 }
 
 impl Progress {
     /// A sender; `may_change` is false only in tests that show why SSRCs must change.
     pub fn new(random: fn() -> u32, may_change: bool) -> Self {
-        let mut progress = Self { used: Vec::with_capacity(4), next: 0, confirmed: 0, may_change };
+        let mut progress = Self { used: Vec::with_capacity(4), next: 0, confirmed: 0, reported_at: 0, may_change };
         progress.start(random);
         progress
     }
 
     /// SSRC and sequence number of the next packet.
     pub fn next(&mut self, random: fn() -> u32) -> Result<(u32, u16), Exhausted> {
-        if self.may_change && self.next - self.confirmed >= UNREPORTED_MAX {
+        let unreported = self.next - self.reported_at >= UNREPORTED_MAX || self.next - self.confirmed >= IN_FLIGHT_MAX;
+        if self.may_change && unreported {
             if self.changes() >= SSRC_CHANGES_MAX {
                 return Err(Exhausted);
             }
@@ -167,6 +173,7 @@ impl Progress {
         let behind = u64::from((last as u16).wrapping_sub(report.highest));
         if last.checked_sub(behind).is_some_and(|highest| highest >= self.confirmed) {
             self.confirmed = last - behind + 1;
+            self.reported_at = self.next;
         }
     }
 
@@ -194,7 +201,7 @@ impl Progress {
         self.used.push(ssrc);
         // Below 2^15 (RFC 3711, section 3.3.1): a receiver that misses the first packets still guesses the rollover counter.
         self.next = u64::from(random() & 0x7fff);
-        self.confirmed = self.next;
+        (self.confirmed, self.reported_at) = (self.next, self.next);
     }
 }
 

@@ -100,6 +100,24 @@ fn a_sender_changes_its_ssrc_after_16384_unreported_packets_and_again() {
 }
 
 #[test]
+fn a_long_fast_path_with_20000_packets_in_flight_keeps_its_ssrc() {
+    let mut progress = Progress::new(random, true);
+    let (ssrc, mut received) = progress.next(random).unwrap();
+    let mut silent = UNREPORTED_MAX - 1;
+    for number in 0..100 {
+        send(&mut progress, silent);
+        received = received.wrapping_add(4096);
+        progress.report(&Report { ssrc, received: 0, highest: received, number });
+        silent = if number == 0 { 8_000 } else { 4_096 };
+    }
+    assert_eq!(progress.changes(), 0);
+    send(&mut progress, UNREPORTED_MAX / 2);
+    progress.report(&Report { ssrc, received: 0, highest: received.wrapping_add(1), number: 100 });
+    send(&mut progress, UNREPORTED_MAX / 2);
+    assert_eq!(progress.changes(), 1, "more than the receiver could miss are in flight");
+}
+
+#[test]
 fn a_report_of_packets_never_sent_confirms_nothing() {
     let mut progress = Progress::new(random, true);
     let (ssrc, last) = send(&mut progress, 10);
