@@ -191,12 +191,6 @@ export class LinkManager {
     return [...this.#links.values()].sort(order).map((link) => statusOf(link, now));
   }
 
-  /** Name of the peer behind a port that is a link; its short id before it has told its name. */
-  peerOf(port: PortId): {readonly id: NodeId; readonly name: string} | undefined {
-    const link = this.#byPort.get(port);
-    return link && {id: link.id, name: link.name};
-  }
-
   // ---- private
 
   #withPort(port: PortId, now: Millis, act: (link: Link) => void): boolean {

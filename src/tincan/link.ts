@@ -12,7 +12,7 @@
 // idle: waits for its turn, or, when the peer is not present, for the peer (the only state without a deadline).
 
 import {IpopError} from '../base/errors.ts';
-import {type Deadline, earliest, type Millis} from '../base/time.ts';
+import type {Deadline, Millis} from '../base/time.ts';
 import type {LinkDescription, LinkInfo, PortId} from '../native/datapath.ts';
 import type {LinkStateName} from '../status/types.ts';
 import {Attempt, type AttemptStart} from './attempt.ts';
@@ -30,23 +30,10 @@ import {
   RESEND_MS,
   SETTLED_MS,
 } from './limits.ts';
+import {deadlineOf, levelOf, type State} from './link-state.ts';
 import {type LinkContext, newNonce, signOwn} from './link-context.ts';
 import {chooseServers} from './servers.ts';
 import type {NodeId, Signal, SignedDescription} from './types.ts';
-
-type State =
-  /** dueAt: when it may offer; undefined: not wanted. */
-  | {readonly name: 'idle'; readonly dueAt: Millis | undefined}
-  | {readonly name: 'gathering'; readonly attempt: Attempt; readonly deadline: Millis}
-  | {
-      readonly name: 'checking';
-      readonly attempt: Attempt;
-      readonly deadline: Millis;
-      readonly resendAt: Millis | undefined;
-    }
-  | {readonly name: 'up'; readonly attempt: Attempt; readonly info: LinkInfo; readonly settledAt: Millis | undefined}
-  | {readonly name: 'backoff'; readonly until: Millis}
-  | {readonly name: 'closed'};
 
 export interface LinkError {
   readonly code: string;
@@ -237,21 +224,7 @@ export class Link {
 
   /** Of its own states; an idle link's turn is the manager's to give (`dueAt`). */
   nextTimeout(): Deadline | undefined {
-    const state = this.#state;
-    const deadline = (at: Millis | undefined, what: string) =>
-      at === undefined ? undefined : {at, reason: `link ${shortId(this.id)} ${what}`};
-    switch (state.name) {
-      case 'gathering':
-        return deadline(state.deadline, 'gathering limit');
-      case 'checking':
-        return earliest(deadline(state.deadline, 'checking limit'), deadline(state.resendAt, 'description again'));
-      case 'up':
-        return deadline(state.settledAt, 'settled');
-      case 'backoff':
-        return deadline(state.until, 'back-off');
-      default:
-        return undefined;
-    }
+    return deadlineOf(this.#state, `link ${shortId(this.id)}`);
   }
 
   // ---- what the manager asks and wants
@@ -461,9 +434,4 @@ export class Link {
   #log(level: 'debug' | 'info' | 'warning', text: string): void {
     this.#context.log(level, `${this.name || 'peer'} (${shortId(this.id)}): ${text}`);
   }
-}
-
-/** Users see links come and go; a failed try says why; the steps between are for debugging. */
-function levelOf(from: LinkStateName, to: LinkStateName): 'debug' | 'info' {
-  return to === 'up' || from === 'up' || to === 'backoff' ? 'info' : 'debug';
 }
