@@ -2,7 +2,7 @@
 //! Two ends of real links in one process, in a network namespace of their own. Needs root; says so and skips otherwise.
 
 use std::collections::VecDeque;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,18 +11,22 @@ use ipop_base::{Drop, DropCounters, Frame, FrameSink, Handle, PortTransmit, Reco
 use crate::link::Link;
 use crate::{Links, PortRegistrar, Role};
 
-const LIMIT: Duration = Duration::from_secs(5);
+/// An up link takes a fraction of a second; through a relay, a few.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// One test at a time: they count threads and descriptors of the process.
 static ONE: Mutex<()> = Mutex::new(());
+
+fn note(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+}
 
 /// Puts this thread, and all it starts, into a fresh network namespace with the address 10.99.0.1. None when not root.
 fn network() -> Option<MutexGuard<'static, ()>> {
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     // SAFETY: takes no pointers; affects this thread only.
     if unsafe { libc::geteuid() } != 0 || unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-        let mut note = std::io::stderr();
-        let _ = std::io::Write::write_all(&mut note, b"SKIPPED: a network namespace needs root\n");
+        note("SKIPPED: a network namespace needs root\n");
         return None;
     }
     for line in [
@@ -32,7 +36,7 @@ fn network() -> Option<MutexGuard<'static, ()>> {
         "link set v0 up",
         "link set v1 up",
     ] {
-        assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "ip {line}");
+        ip(line);
     }
     Some(guard)
 }
@@ -92,8 +96,12 @@ impl End {
     }
 
     fn with(links: Arc<Links>, queue: Arc<RecordQueue>, role: Role, count_only: bool) -> Self {
+        Self::configured(links, queue, role, count_only, &TextMap::default())
+    }
+
+    fn configured(links: Arc<Links>, queue: Arc<RecordQueue>, role: Role, count_only: bool, config: &TextMap) -> Self {
         let registrar = Registrar { sink: Arc::new(Sink { count_only, ..Sink::default() }), ..Registrar::default() };
-        let link = links.open(&registrar, role, &TextMap::default()).unwrap();
+        let link = links.open(&registrar, role, config).unwrap();
         let (transmit, drops) = registrar.port.into_inner().unwrap().unwrap();
         Self { links, queue, link, sink: registrar.sink, transmit, drops, records: VecDeque::new() }
     }
@@ -297,6 +305,98 @@ fn frames_arrive_again_after_a_long_loss_because_the_ssrc_changes() {
     assert!(!arrives_after_losing(70_000, false), "without a new SSRC the receiver should have refused all");
 }
 
+/// Runs `ip` in this thread's network namespace.
+fn ip(line: &str) {
+    assert!(Command::new("ip").args(line.split(' ')).status().unwrap().success(), "ip {line}");
+}
+
+/// A thread's own network namespace with one link to the middle: address, gateway; then one end of a link in it.
+fn site(
+    number: u8,
+    role: Role,
+    config: &'static str,
+    tid: &std::sync::mpsc::Sender<i32>,
+    plugged: &std::sync::mpsc::Receiver<()>,
+) -> End {
+    // SAFETY: takes no pointers; affects this thread only.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
+    // SAFETY: no preconditions.
+    tid.send(unsafe { libc::gettid() }).unwrap();
+    plugged.recv().unwrap();
+    let device = format!("s{number}");
+    for line in [
+        "link set lo up".to_owned(),
+        format!("addr add 10.98.{number}.2/24 dev {device}"),
+        format!("link set {device} up"),
+        format!("route add default via 10.98.{number}.1"),
+    ] {
+        ip(&line);
+    }
+    let queue = Arc::new(RecordQueue::new().unwrap());
+    let links = Links::start(queue.clone()).unwrap();
+    End::configured(links, queue, role, false, &TextMap::parse(config.as_bytes()).unwrap())
+}
+
+#[test]
+fn without_a_direct_path_frames_cross_through_a_turn_relay() {
+    let Some(_guard) = network() else { return };
+    ip("addr add 10.98.0.1/32 dev lo");
+    let forward = Command::new("sysctl").args(["-qw", "net.ipv4.ip_forward=0"]).status().unwrap();
+    assert!(forward.success());
+    let turn = [
+        "-n",
+        "--no-tls",
+        "--no-dtls",
+        "--no-cli",
+        "-a",
+        "-u",
+        "user:p@ss",
+        "-r",
+        "test",
+        "-L",
+        "10.98.0.1",
+        "-E",
+        "10.98.0.1",
+    ];
+    let files = ["--log-file=/dev/null", "--pidfile=/dev/null", "--userdb=/dev/null"];
+    let server = Command::new("turnserver").args(turn).args(files).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let Ok(server) = server else {
+        note("SKIPPED: no turnserver here\n");
+        return;
+    };
+    let _server = Killed(server);
+    let config = "server=turn:user:p%40ss@10.98.0.1:3478";
+    let ends = [(1, Role::Offer), (2, Role::Answer)].map(|(number, role)| {
+        let ((tid_tx, tid), (plug, plugged)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+        let thread = std::thread::spawn(move || site(number, role, config, &tid_tx, &plugged));
+        ip(&format!("link add m{number} type veth peer name s{number}"));
+        ip(&format!("link set s{number} netns {}", tid.recv().unwrap()));
+        ip(&format!("addr add 10.98.{number}.1/24 dev m{number}"));
+        ip(&format!("link set m{number} up"));
+        plug.send(()).unwrap();
+        thread.join().unwrap()
+    });
+    let [mut a, mut b] = ends;
+    bring_up(&mut a, &mut b);
+    let info = a.info();
+    let kinds = [info.get("local_type").unwrap(), info.get("remote_type").unwrap()];
+    assert!(kinds.contains(&"relay"), "{info:?}");
+    for (from, to) in [(&a, &b), (&b, &a)] {
+        from.transmit.transmit(&Frame::plain(&frame(1514))).unwrap();
+        wait_until("frame", || *to.sink.frames.lock().unwrap() == [frame(1514)]);
+    }
+}
+
+/// A process that ends with the test.
+struct Killed(std::process::Child);
+
+impl std::ops::Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn a_link_whose_peer_falls_silent_is_lost_after_12_s_with_traffic() {
     let Some(_guard) = network() else { return };
@@ -423,5 +523,5 @@ fn measure() {
             a.info().get("ssrc_changes").unwrap()
         );
     }
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+    note(&text);
 }
