@@ -20,7 +20,8 @@ const {outputFiles} = await build({
   define: {IPOP_VERSION: JSON.stringify(version)},
   write: false,
   logLevel: 'warning',
-});
+  // esbuild has said already what is wrong.
+}).catch(() => process.exit(1));
 
 const bundle = outputFiles[0].contents;
 mkdirSync('dist', {recursive: true});

@@ -1,26 +1,51 @@
 // SPDX-License-Identifier: MIT
-//! Start, stop and the record queue: the one process-wide state everything else hangs on.
+//! The one process-wide state, its start and stop, and the record queue.
 
+use std::collections::HashMap;
 use std::ffi::c_int;
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
-use ipop_base::{Error, RecordQueue, Result};
+use ipop_base::{Error, Handle, RecordQueue, Result};
+use ipop_datapath::{MemoryPort, Switch, Tap};
+use ipop_io::{Control, InterfaceWatch, Pbkdf2, Streams};
+use ipop_link::Links;
 
 use crate::call::{buffer, count, last_error, lock, put, run};
 
 /// The version of ipop.h this is.
 pub const ABI_VERSION: c_int = 1;
+/// The longest record with its header: who polls with less might never get it.
+const MIN_POLL: usize = 65536 + 16;
 
 /// What exists between start and stop.
-pub struct Process {
-    /// Where native threads put records.
+pub(crate) struct Process {
     pub queue: Arc<RecordQueue>,
+    pub switches: HashMap<Handle, Arc<Switch>>,
+    pub ports: HashMap<Handle, PortEntry>,
+    pub links: Arc<Links>,
+    pub streams: Arc<Streams>,
+    pub control: Option<Arc<Control>>,
+    pub pbkdf2: Pbkdf2,
+    interfaces: InterfaceWatch,
+}
+
+/// A port and the switch it belongs to.
+pub(crate) struct PortEntry {
+    pub switch: Arc<Switch>,
+    pub kind: PortKind,
+}
+
+pub(crate) enum PortKind {
+    Tap(Arc<Tap>),
+    Memory(Arc<MemoryPort>),
+    Link,
 }
 
 static PROCESS: Mutex<Option<Process>> = Mutex::new(None);
 
 /// Runs `body` on the started process; ENOTCONN before start and after stop.
-pub fn with<T>(body: impl FnOnce(&mut Process) -> Result<T>) -> Result<T> {
+pub(crate) fn with<T>(body: impl FnOnce(&mut Process) -> Result<T>) -> Result<T> {
     match lock(&PROCESS).as_mut() {
         Some(process) => body(process),
         None => Err(Error::new(libc::ENOTCONN, "ipop_start was not called")),
@@ -29,10 +54,96 @@ pub fn with<T>(body: impl FnOnce(&mut Process) -> Result<T>) -> Result<T> {
 
 impl Process {
     fn start() -> Result<Self> {
-        Ok(Self { queue: Arc::new(RecordQueue::new()?) })
+        let queue = Arc::new(RecordQueue::new()?);
+        Ok(Self {
+            switches: HashMap::new(),
+            ports: HashMap::new(),
+            links: Links::start(queue.clone())?,
+            streams: Streams::new(queue.clone()),
+            control: None,
+            pbkdf2: Pbkdf2::new(queue.clone()),
+            interfaces: InterfaceWatch::start(queue.clone())?,
+            queue,
+        })
     }
 
-    fn stop(self) {}
+    /// The switch of a handle.
+    pub fn switch(&self, handle: Handle) -> Result<&Arc<Switch>> {
+        self.switches.get(&handle).ok_or_else(|| Error::new(libc::ENOENT, format!("there is no switch {handle}")))
+    }
+
+    /// The port of a handle.
+    pub fn port(&self, handle: Handle) -> Result<&PortEntry> {
+        self.ports.get(&handle).ok_or_else(|| no_port(handle))
+    }
+
+    /// Closes and forgets a port of any kind.
+    pub fn close_port(&mut self, handle: Handle) -> Result<()> {
+        let entry = self.ports.remove(&handle).ok_or_else(|| no_port(handle))?;
+        match entry.kind {
+            PortKind::Tap(tap) => tap.close(),
+            PortKind::Memory(port) => port.close(),
+            PortKind::Link => {
+                // The port first: no frame is left to a link that is going.
+                entry.switch.remove_port(handle);
+                self.links.close(handle)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes a switch with all its ports.
+    pub fn close_switch(&mut self, handle: Handle) -> Result<()> {
+        let switch = self.switch(handle)?.clone();
+        let belongs = |entry: &PortEntry| entry.switch.handle() == handle;
+        let ports: Vec<Handle> = self.ports.iter().filter(|(_, entry)| belongs(entry)).map(|(port, _)| *port).collect();
+        for port in ports {
+            self.close_port(port)?;
+        }
+        switch.close();
+        self.switches.remove(&handle);
+        Ok(())
+    }
+
+    fn stop(self) {
+        let Self { switches, ports, links, streams, control, pbkdf2, interfaces, .. } = self;
+        // What takes longest begins first, side by side: a router's init script waits for us.
+        let ends = [
+            in_background(move || links.stop()),
+            in_background(move || {
+                // What is left behind, inside a name look-up, ends with the process.
+                streams.stop();
+            }),
+            in_background(move || {
+                pbkdf2.stop();
+            }),
+        ];
+        if let Some(control) = control {
+            control.stop();
+        }
+        interfaces.stop();
+        for entry in ports.into_values() {
+            match entry.kind {
+                PortKind::Tap(tap) => tap.close(),
+                PortKind::Memory(port) => port.close(),
+                PortKind::Link => {}
+            }
+        }
+        for end in ends.into_iter().flatten() {
+            // A panic there has ended what it was to end.
+            let _ = end.join();
+        }
+        switches.into_values().for_each(|switch| switch.close());
+    }
+}
+
+/// None when there can be no more threads: then the objects end with their last reference, one after the other.
+fn in_background(body: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+    std::thread::Builder::new().name("ipop-stop".into()).spawn(body).ok()
+}
+
+fn no_port(handle: Handle) -> Error {
+    Error::new(libc::ENOENT, format!("there is no port {handle}"))
 }
 
 /// ipop.h: the ABI's version.
@@ -58,7 +169,9 @@ pub extern "C" fn ipop_start() -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn ipop_stop() -> c_int {
     run(|| {
-        if let Some(process) = lock(&PROCESS).take() {
+        crate::io::forget_identity();
+        let process = lock(&PROCESS).take();
+        if let Some(process) = process {
             process.stop();
         }
         Ok(0)
@@ -78,9 +191,9 @@ pub extern "C" fn ipop_wake_fd() -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipop_poll(buf: *mut u8, cap: c_int) -> c_int {
     run(|| {
-        // SAFETY: our caller's promise.
+        // SAFETY: as our caller promises.
         let buf = unsafe { buffer(buf, cap) }?;
-        if buf.len() < 65536 + 16 {
+        if buf.len() < MIN_POLL {
             return Err(Error::new(libc::EINVAL, format!("a buffer of {cap} bytes may not hold one record")));
         }
         with(|process| count(process.queue.poll(buf)))
@@ -95,9 +208,9 @@ pub unsafe extern "C" fn ipop_poll(buf: *mut u8, cap: c_int) -> c_int {
 pub unsafe extern "C" fn ipop_last_error(buf: *mut u8, cap: c_int) -> c_int {
     run(|| {
         let text = last_error();
-        // SAFETY: our caller's promise.
+        // SAFETY: as our caller promises.
         let buf = unsafe { buffer(buf, cap) }?;
-        put(buf, &text.as_bytes()[..text.floor_char_boundary_at(buf.len())])
+        put(buf, prefix(&text, buf.len()).as_bytes())
     })
 }
 
@@ -108,7 +221,7 @@ pub unsafe extern "C" fn ipop_last_error(buf: *mut u8, cap: c_int) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ipop_process_counters(buf: *mut u8, cap: c_int) -> c_int {
     run(|| {
-        // SAFETY: our caller's promise.
+        // SAFETY: as our caller promises.
         let buf = unsafe { buffer(buf, cap) }?;
         let (queued, dropped) = with(|process| Ok(process.queue.counters()))?;
         let counters = [queued, dropped, threads()?].map(u64::to_le_bytes);
@@ -122,17 +235,18 @@ fn threads() -> Result<u64> {
     Ok(tasks.count() as u64)
 }
 
-trait CharBoundary {
-    fn floor_char_boundary_at(&self, at: usize) -> usize;
+/// The longest start of whole characters within `max` bytes.
+fn prefix(text: &str, max: usize) -> &str {
+    let end = (0..=max.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    &text[..end]
 }
 
-impl CharBoundary for str {
-    /// The longest prefix of whole characters within `at` bytes (`str::floor_char_boundary` needs a newer compiler).
-    fn floor_char_boundary_at(&self, at: usize) -> usize {
-        let mut at = at.min(self.len());
-        while !self.is_char_boundary(at) {
-            at -= 1;
-        }
-        at
+#[cfg(test)]
+mod tests {
+    use super::prefix;
+
+    #[test]
+    fn an_error_text_is_cut_between_characters() {
+        assert_eq!((prefix("a\u{e9}b", 2), prefix("a\u{e9}b", 3), prefix("a\u{e9}b", 9)), ("a", "a\u{e9}", "a\u{e9}b"));
     }
 }

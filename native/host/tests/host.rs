@@ -138,12 +138,14 @@ fn native_functions_refuse_what_would_let_them_leave_an_array() {
             refused(() => native.ipop_last_error('text', 4)),
             refused(() => native.ipop_last_error(new Uint16Array(8), 4)),
             refused(() => native.ipop_last_error(bytes, 1.5)),
-            refused(() => native.ipop_last_error(bytes, 2 ** 31)),
+            refused(() => native.ipop_last_error(bytes, 2 ** 32)),
             refused(() => native.ipop_last_error(bytes, NaN)),
+            refused(() => native.ipop_rule_set(1, bytes.subarray(3), 0, 0)),
+            refused(() => native.ipop_hash(2, bytes, 4, bytes.subarray(3), 5)),
         ].join());";
     assert_eq!(
         output("native-refuses", source),
-        "RangeError,RangeError,TypeError,TypeError,TypeError,TypeError,TypeError,TypeError"
+        "RangeError,RangeError,TypeError,TypeError,TypeError,TypeError,TypeError,TypeError,RangeError,TypeError"
     );
 }
 
@@ -188,4 +190,40 @@ fn a_signal_that_the_program_does_not_want_ends_it() {
 fn text_without_utf8_form_is_mended_not_lost() {
     let (code, out, err) = run("surrogate", "host.out('a\\ud800b'); host.log('c\\udc00');");
     assert_eq!((code, out.as_str(), err.as_str()), (Some(0), "a\u{fffd}b", "c\u{fffd}\n"));
+}
+
+#[test]
+fn native_functions_take_empty_arrays_and_the_same_input_twice() {
+    let source = "
+        const {native} = host;
+        const out = new Uint8Array(32);
+        const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+        const empty = new Uint8Array(0);
+        host.out(`${native.ipop_hash(2, empty, 0, out, 32)} ${hex(out.subarray(0, 4))} `);
+        const key = Uint8Array.of(1);
+        host.out(`${native.ipop_hmac(1, key, 1, key, 1, out, 32)}`);";
+    assert_eq!(output("native-empty", source), "32 e3b0c442 20");
+}
+
+#[test]
+fn each_record_is_a_turn_of_its_own_in_order() {
+    let source = "
+        const {native} = host;
+        const order = [];
+        native.ipop_start();
+        host.onRecord((record) => {
+            const request = new DataView(record.buffer).getInt32(12, true);
+            order.push(`record ${requests.indexOf(request)} of ${record.length}`);
+            void (async () => {
+                for (let i = 0; i < 20; i++) await null;
+                order.push(`jobs ${requests.indexOf(request)}`);
+                if (order.length === 6) { host.out(order.join()); host.exit(0); }
+            })();
+        });
+        const bytes = Uint8Array.of(1, 2, 3);
+        const requests = [2, 1, 2].map((algorithm) => native.ipop_pbkdf2(algorithm, bytes, 3, bytes, 3, 10));
+        const until = host.nowMs() + 50;
+        while (host.nowMs() < until);
+        host.setTimer(10000, () => host.exit(1));";
+    assert_eq!(output("records", source), "record 0 of 48,jobs 0,record 1 of 36,jobs 1,record 2 of 48,jobs 2");
 }
