@@ -12,7 +12,7 @@ import xml, {type Element} from '@xmpp/xml';
 import {IpopError, textOf} from '../base/errors.ts';
 import {setupSasl} from './sasl.ts';
 import type {SaltedPassword} from './scram.ts';
-import {stanzaErrorOf} from './stanza-error.ts';
+import {said, stanzaErrorOf} from './stanza-error.ts';
 import {XmppStream} from './stream.ts';
 import type {XmppDeps, XmppOptions} from './types.ts';
 
@@ -57,8 +57,7 @@ export class ServerConnection {
   constructor(
     deps: XmppDeps,
     options: XmppOptions,
-    cache: SaltedPassword,
-    resumable: Resumable | undefined,
+    {cache, resumable}: {readonly cache: SaltedPassword; readonly resumable: Resumable | undefined},
     write: (data: Uint8Array) => void,
     handlers: ConnectionHandlers,
   ) {
@@ -237,17 +236,17 @@ function asIpopError(error: unknown): IpopError {
 
 /** RFC 6120, 4.9.3. */
 function streamError(condition: string, text: string): IpopError {
-  const said = text ? ` (${text})` : '';
+  const detail = said(text);
   switch (condition) {
     case 'conflict':
-      return new IpopError(condition, `another node with this identity logged in${said}`);
+      return new IpopError(condition, `another node with this identity logged in${detail}`);
     case 'host-unknown':
-      return new IpopError(condition, `server does not serve the account's domain${said}`);
+      return new IpopError(condition, `server does not serve the account's domain${detail}`);
     case 'not-authorized':
     case 'policy-violation':
     case 'not-well-formed':
-      return new IpopError(`stream-${condition}`, text || `server ended the stream: ${condition}`);
+      return new IpopError(`stream-${condition}`, `stream ended: ${condition}${detail}`);
     default:
-      return new IpopError(condition, `server ended the stream: ${condition}${said}`);
+      return new IpopError(condition, `server ended the stream: ${condition}${detail}`);
   }
 }

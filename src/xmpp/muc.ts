@@ -4,7 +4,8 @@
 import xml, {type Element} from '@xmpp/xml';
 import {IpopError, textOf} from '../base/errors.ts';
 import {configureRoom, destroyRoom, grantMembers, type Request} from './muc-config.ts';
-import {conditionOf} from './stanza-error.ts';
+import {watchPlace} from './self-ping.ts';
+import {conditionOf, said} from './stanza-error.ts';
 import type {Member} from './types.ts';
 
 const NS_MUC = 'http://jabber.org/protocol/muc';
@@ -55,7 +56,9 @@ export class Room {
   #attempt = 0;
   #io: RoomIo | undefined;
   #hidden = false;
+  #crowded = false;
   #cancelReturn: (() => void) | undefined;
+  #cancelWatch: (() => void) | undefined;
 
   constructor(options: RoomOptions, handlers: RoomHandlers) {
     this.#options = options;
@@ -84,6 +87,7 @@ export class Room {
     if (this.#state !== 'in') return false;
     this.#io = io;
     this.#awaitReturn();
+    this.#watch(io);
     return true;
   }
 
@@ -91,6 +95,8 @@ export class Room {
   pause(): void {
     this.#cancelReturn?.();
     this.#cancelReturn = undefined;
+    this.#cancelWatch?.();
+    this.#cancelWatch = undefined;
   }
 
   /** Leaves, telling the room if it can be told. */
@@ -188,8 +194,16 @@ export class Room {
 
   #finish(): void {
     this.#state = 'in';
-    if (this.#hidden) this.#refuseHidden();
-    else this.#handlers.onJoined();
+    if (this.#hidden) return this.#refuseHidden();
+    if (this.#io) this.#watch(this.#io);
+    this.#handlers.onJoined();
+  }
+
+  #watch(io: RoomIo): void {
+    const {room} = this.#options;
+    this.#cancelWatch = watchPlace(io.request, this.#handlers.after, this.#self, () => {
+      this.#refuse(new IpopError('room-removed', `room '${room}' has forgotten us`));
+    });
   }
 
   #onOccupant(nick: string, user: Element | undefined): void {
@@ -200,16 +214,22 @@ export class Room {
       if (this.#state === 'in') this.#refuseHidden();
       return;
     }
-    this.#seen.add(nick);
     const known = this.#members.get(nick);
-    if (known === jid) return;
-    if (known !== undefined) this.#onGone(nick);
-    else if (this.#members.size >= MAX_MEMBERS) {
-      return this.#handlers.log('warning', `room has more than ${MAX_MEMBERS} nodes; '${nick}' is not seen`);
-    }
+    if (known === undefined && this.#members.size >= MAX_MEMBERS) return this.#warnCrowded();
+    if (known !== undefined && known !== jid) this.#onGone(nick);
     this.#seen.add(nick);
+    if (known === jid) return;
     this.#members.set(nick, jid);
     this.#handlers.onMemberOnline({id: nick, jid});
+  }
+
+  #warnCrowded(): void {
+    if (this.#crowded) return;
+    this.#crowded = true;
+    this.#handlers.log(
+      'warning',
+      `room '${this.#options.room}' has more than ${MAX_MEMBERS} nodes; the others are not seen`,
+    );
   }
 
   #onGone(nick: string): void {
@@ -260,7 +280,7 @@ export class Room {
   #refusal(presence: Element): IpopError {
     const {room, jid, nick, owner} = this.#options;
     const condition = conditionOf(presence);
-    const text = presence.getChild('error')?.getChildText('text');
+    const detail = said(presence.getChild('error')?.getChildText('text'));
     switch (condition) {
       case 'registration-required':
         return new IpopError('not-a-member', `waiting for the owner of room '${room}' to add '${jid}' as a member`);
@@ -287,10 +307,7 @@ export class Room {
       case 'remote-server-timeout':
         return new IpopError('room-unreachable', `server cannot reach the service of room '${room}'`);
       default:
-        return new IpopError(
-          'room-refused',
-          `room '${room}' refused '${jid}': ${condition}${text ? ` (${text})` : ''}`,
-        );
+        return new IpopError('room-refused', `room '${room}' refused '${jid}': ${condition}${detail}`);
     }
   }
 }

@@ -31,6 +31,8 @@ export class StreamParser extends BaseParser {
   #dead = false;
   #depth = 0;
   #chars = 0;
+  /** After the end of a stanza, before the next. */
+  #between = false;
   #onIdle: (() => void) | undefined;
 
   /** `later` runs a callback in another turn of the host's loop. */
@@ -44,8 +46,11 @@ export class StreamParser extends BaseParser {
   override write(text: string): void {
     for (let at = 0; at < text.length && !this.#dead; at += SLICE_CHARS) {
       const slice = text.slice(at, at + SLICE_CHARS);
+      // Keep-alives of a quiet server: the base parser would gather them until the next stanza.
+      if (this.#between && slice.trim() === '') continue;
       this.#chars += slice.length;
       this.#parse(slice);
+      this.#between = this.#depth === 1 && slice.endsWith('>');
       if (this.#chars > MAX_ELEMENT_CHARS) {
         this.#fail('policy-violation', `an element of the server is larger than ${MAX_ELEMENT_CHARS} characters`);
       }

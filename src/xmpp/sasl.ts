@@ -6,6 +6,7 @@ import type {StreamFeatures} from '@xmpp/stream-features';
 import xml, {type Element} from '@xmpp/xml';
 import {base64, fromBase64, hex} from '../base/bytes.ts';
 import {IpopError} from '../base/errors.ts';
+import {said} from './stanza-error.ts';
 import {MECHANISMS, Scram, type SaltedPassword, type ScramDeps} from './scram.ts';
 
 const NS_SASL = 'urn:ietf:params:xml:ns:xmpp-sasl';
@@ -32,7 +33,10 @@ export function setupSasl(
       const chosen = MECHANISMS.find(([mechanism]) => offered.has(mechanism));
       if (!chosen) {
         const names = [...offered].slice(0, 8).join(', ') || 'none';
-        throw new IpopError('no-mechanism', `server offers no login that ipop can do (SCRAM); it offers: ${names}`);
+        throw new IpopError(
+          'no-mechanism',
+          `server offers no login that ipop can do (SCRAM); it offers: ${names.slice(0, 200)}`,
+        );
       }
       const [mechanism, hash] = chosen;
       const nonce = hex(deps.randomBytes(NONCE_BYTES));
@@ -62,9 +66,10 @@ function exchange(entity: Context['entity'], mechanism: string, scram: Scram, ji
       } catch (error) {
         reject(error);
       }
-      entity.removeListener('nonza', answer);
+      entity.removeListener('nonza', listener);
     };
-    entity.on('nonza', answer);
+    const listener = (element: Element): void => void answer(element);
+    entity.on('nonza', listener);
     entity.send(xml('auth', {xmlns: NS_SASL, mechanism}, base64(scram.first()))).catch(reject);
   });
 }
@@ -78,18 +83,17 @@ function payload(element: Element): Uint8Array {
 /** RFC 6120, 6.5. */
 function failureOf(element: Element, jid: string): IpopError {
   const condition = element.getChildElements()[0]?.getName() ?? 'aborted';
-  const detail = element.getChildText('text');
-  const said = detail ? ` (${detail})` : '';
+  const detail = said(element.getChildText('text'));
   switch (condition) {
     case 'not-authorized':
-      return new IpopError(condition, `password refused for '${jid}'${said}`);
+      return new IpopError(condition, `password refused for '${jid}'${detail}`);
     case 'account-disabled':
-      return new IpopError(condition, `account '${jid}' is disabled${said}`);
+      return new IpopError(condition, `account '${jid}' is disabled${detail}`);
     case 'credentials-expired':
-      return new IpopError(condition, `password of '${jid}' has expired${said}`);
+      return new IpopError(condition, `password of '${jid}' has expired${detail}`);
     case 'temporary-auth-failure':
-      return new IpopError(condition, `server cannot check passwords at the moment${said}`);
+      return new IpopError(condition, `server cannot check passwords at the moment${detail}`);
     default:
-      return new IpopError('login-refused', `server refused the login of '${jid}': ${condition}${said}`);
+      return new IpopError('login-refused', `server refused the login of '${jid}': ${condition}${detail}`);
   }
 }

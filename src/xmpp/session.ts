@@ -57,6 +57,7 @@ class Session implements XmppSession {
   #liveness: Liveness | undefined;
   #server: string | undefined;
   #onStopped: (() => void) | undefined;
+  #stopping: Promise<void> | undefined;
 
   constructor(deps: XmppDeps, options: XmppOptions, handlers: XmppHandlers) {
     this.#deps = deps;
@@ -82,12 +83,17 @@ class Session implements XmppSession {
   }
 
   start(): void {
-    if (this.#running) return;
+    if (this.#running || this.#stopping) return;
     this.#running = true;
     this.#connect();
   }
 
   stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  #stop(): Promise<void> {
     this.#running = false;
     const connection = this.#connection;
     if (!connection || !this.#isUp) {
@@ -116,6 +122,8 @@ class Session implements XmppSession {
   async sendJingle(to: string, jingle: Element): Promise<void> {
     if (!this.#connection || !this.#isUp)
       throw new IpopError('offline', `cannot send to '${to}': not connected to the server`);
+    const address = jidOf(to);
+    if (!address.resource) throw new IpopError('jid-malformed', `cannot send to '${to}': not a full address`);
     await this.#request(this.#connection, xml('iq', {type: 'set', to}, jingle), JINGLE_LIMIT_MS);
   }
 
@@ -175,8 +183,7 @@ class Session implements XmppSession {
     const connection = new ServerConnection(
       this.#deps,
       this.#options,
-      this.#cache,
-      resumable,
+      {cache: this.#cache, resumable},
       (data) => this.#bytes?.write(data),
       {
         onReady: (resumed) => this.#onReady(resumed),
@@ -259,7 +266,9 @@ class Session implements XmppSession {
   #onJingle(from: string, jingle: Element): string | undefined {
     if (!this.#room.hasOccupant(from)) return 'not-authorized';
     // In a later turn, so that the answer leaves before anything the handler sends.
-    this.#deps.after(0, () => this.#handlers.onJingle(from, jingle));
+    this.#deps.after(0, () => {
+      if (this.#running) this.#handlers.onJingle(from, jingle);
+    });
     return undefined;
   }
 
@@ -323,10 +332,11 @@ class Session implements XmppSession {
   }
 
   #enter(state: XmppState, error: IpopError | undefined, retryAtMs?: number): void {
-    const changed = state !== this.#state || error?.message !== this.#lastError?.message;
+    const isNew = error !== undefined && error.message !== this.#lastError?.message;
     this.#state = state;
     if (error || state === 'online') this.#lastError = error;
-    if (changed && error) this.#deps.log(severityOf(error.code) === 'transient' ? 'info' : 'warning', error.message);
+    // Once, not at each retry.
+    if (isNew) this.#deps.log(severityOf(error.code) === 'transient' ? 'info' : 'warning', error.message);
     this.#handlers.onState(state, error, retryAtMs);
   }
 

@@ -3,6 +3,7 @@
 
 import Connection from '@xmpp/connection';
 import xml, {type Element} from '@xmpp/xml';
+import jidOf from '@xmpp/jid';
 import {Utf8Decoder, utf8} from '../base/bytes.ts';
 import {StreamParser, type XmlFault} from './parser.ts';
 
@@ -85,6 +86,16 @@ export class XmppStream extends Connection {
   /** Connection asks for it after a stream error; the session has closed the stream already. */
   override async disconnect(): Promise<void> {}
 
+  /** Modules take every address for a valid one; a stanza with another is only counted (XEP-0198, 4), its content is dropped. */
+  override _onElement(element: Element): void {
+    const {from, to} = element.attrs;
+    if (!isAddress(from) || !isAddress(to)) {
+      element.attrs = {type: 'error'};
+      element.children = [];
+    }
+    super._onElement(element);
+  }
+
   override _onStreamError(element: Element): void {
     const condition = element.getChildElements()[0]?.getName() ?? 'undefined-condition';
     this.#io.onFatal(condition, element.getChildText('text') ?? '');
@@ -112,5 +123,14 @@ export class XmppStream extends Connection {
     const error = xml('stream:error', {}, xml(fault.condition, {xmlns: NS_STREAM_ERRORS}));
     void this.write(`${error.toString()}</stream:stream>`).catch(() => undefined);
     this.#io.onFatal(fault.condition, fault.text);
+  }
+}
+
+function isAddress(text: string | undefined): boolean {
+  try {
+    if (text) jidOf(text);
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -35,6 +35,7 @@ declare module '@xmpp/xml/lib/Parser.js' {
     root: Element | null;
     cursor: Element | null;
     write(text: string): void;
+    on(event: string, listener: (element: Element) => void): this;
     emit(event: string, ...args: unknown[]): boolean;
     onStartElement(name: string, attrs: Record<string, string>): void;
     onEndElement(name: string): void;
@@ -79,6 +80,7 @@ declare module '@xmpp/connection' {
     _status(status: string, ...args: unknown[]): void;
     _attachParser(parser: Parser): void;
     _detachParser(): void;
+    _onElement(element: Element): void;
     _onStreamError(element: Element): void;
   }
 }

@@ -30,8 +30,15 @@ export class TestNode {
     const room = `lan@${ROOMS_DOMAIN}`;
     const resource = `ipop-${this.id.slice(0, 16)}`;
     const fixed = {jid, password, host: '127.0.0.1', port, caFile, resource, room, nick: this.id};
+    const deps = nodeDeps((line) => this.history.push(line));
     this.session = createXmppSession(
-      nodeDeps((line) => this.history.push(line)),
+      {
+        ...deps,
+        pbkdf2: (hash, ...args) => {
+          this.history.push(`pbkdf2 ${hash}`);
+          return deps.pbkdf2(hash, ...args);
+        },
+      },
       {...fixed, owner: false, members: [], ...options},
       {
         onState: (state, error, retryAtMs) => {
