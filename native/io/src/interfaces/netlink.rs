@@ -66,7 +66,7 @@ impl Netlink {
         let single = flags == NLM_F_REQUEST;
         loop {
             self.receive(deadline).map_err(|cause| Error::io(what, &cause))?;
-            if self.take(&mut answers, what)? || (single && !answers.is_empty()) {
+            if self.take(&mut answers, flags & NLM_F_DUMP != 0, what)? || (single && !answers.is_empty()) {
                 return Ok(answers);
             }
         }
@@ -85,18 +85,16 @@ impl Netlink {
     }
 
     /// Collects the messages of one datagram; true: that was the last.
-    fn take(&self, answers: &mut Vec<RouteNetlinkMessage>, what: &str) -> Result<bool> {
+    fn take(&self, answers: &mut Vec<RouteNetlinkMessage>, list: bool, what: &str) -> Result<bool> {
         let mut rest = self.buffer.as_slice();
         while rest.len() >= 16 {
             let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
             if !(16..=rest.len()).contains(&length) {
                 return Err(Error::new(libc::EBADMSG, format!("{what}: the kernel's answer is cut short")));
             }
-            // What this crate cannot parse (an attribute newer than it) costs that message, not the call.
-            if let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&rest[..length])
-                && message.header.sequence_number == self.sequence
-            {
-                match message.payload {
+            match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&rest[..length]) {
+                Ok(message) if message.header.sequence_number != self.sequence => {}
+                Ok(message) => match message.payload {
                     NetlinkPayload::InnerMessage(answer) => answers.push(answer),
                     NetlinkPayload::Done(_) => return Ok(true),
                     NetlinkPayload::Error(refusal) => match refusal.code {
@@ -104,7 +102,10 @@ impl Netlink {
                         Some(_) => return Err(Error::io(what, &refusal.to_io())),
                     },
                     _ => {}
-                }
+                },
+                // In a list, one entry that cannot be parsed (of a newer kernel, say) costs that entry only.
+                Err(_) if list => {}
+                Err(cause) => return Err(Error::new(libc::EBADMSG, format!("{what}: {cause}"))),
             }
             rest = &rest[length.next_multiple_of(4).min(rest.len())..];
         }
