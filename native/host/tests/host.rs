@@ -12,7 +12,9 @@ fn host(name: &str, source: &str) -> Command {
     fs::write(&file, format!("const host = globalThis.__host;\n{source}")).unwrap();
     // Test binaries lie in target/PROFILE/deps, examples beside that folder.
     let profile = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
-    let mut command = Command::new(profile.join("examples/run_source"));
+    let program = profile.join("examples/run_source");
+    assert!(program.exists(), "cargo builds {} unless it is asked for single tests", program.display());
+    let mut command = Command::new(program);
     command.arg(file);
     command
 }
@@ -226,4 +228,11 @@ fn each_record_is_a_turn_of_its_own_in_order() {
         while (host.nowMs() < until);
         host.setTimer(10000, () => host.exit(1));";
     assert_eq!(output("records", source), "record 0 of 48,jobs 0,record 1 of 36,jobs 1,record 2 of 48,jobs 2");
+}
+
+#[test]
+fn every_function_of_the_header_can_be_called() {
+    let header = include_str!("../../include/ipop.h");
+    let declared = header.lines().filter_map(|line| line.strip_prefix("int ")?.split_once('(').map(|(name, _)| name));
+    assert_eq!(ipop_host::native_names().collect::<Vec<_>>(), declared.collect::<Vec<_>>());
 }
