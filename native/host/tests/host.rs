@@ -236,3 +236,14 @@ fn every_function_of_the_header_can_be_called() {
     let declared = header.lines().filter_map(|line| line.strip_prefix("int ")?.split_once('(').map(|(name, _)| name));
     assert_eq!(ipop_host::native_names().collect::<Vec<_>>(), declared.collect::<Vec<_>>());
 }
+
+#[test]
+fn the_binary_needs_no_library_that_debian_and_openwrt_do_not_have() {
+    let ldd = Command::new("ldd").arg(env!("CARGO_BIN_EXE_ipopd")).output().unwrap();
+    assert!(ldd.status.success(), "{}", String::from_utf8_lossy(&ldd.stderr));
+    let listed = String::from_utf8(ldd.stdout).unwrap();
+    let names = listed.lines().filter_map(|line| line.split_whitespace().next()?.rsplit('/').next());
+    let known = ["linux-vdso.", "ld-linux", "libssl.", "libcrypto.", "libstdc++.", "libgcc_s.", "libm.", "libc."];
+    let others: Vec<_> = names.filter(|name| !known.iter().any(|known| name.starts_with(known))).collect();
+    assert!(listed.contains("libc.") && others.is_empty(), "it also needs {others:?}");
+}
