@@ -26,7 +26,7 @@ export const boolean: ValueType<boolean> = {
 export function text(maxLength: number): ValueType<string> {
   return {
     allowed: `text of at most ${maxLength} characters, without line breaks`,
-     
+
     parse: (value) => (value !== '' && value.length <= maxLength && !/[\x00-\x1f\x7f]/.test(value) ? value : undefined),
   };
 }
