@@ -52,7 +52,7 @@ async function build(lab: Lab): Promise<Stage> {
     nats: new Map(),
     pairs: [],
     usage: [],
-    plainMbps: undefined,
+    plain: undefined,
     linksMs: undefined,
   };
   await step('measuring the NATs (RFC 5780)', async () => {
@@ -91,17 +91,20 @@ async function show(stage: Stage): Promise<void> {
 
 function pairTable(stage: Stage): string {
   const mbit = (mbps: number): string => `${mbps.toFixed(0)} Mbit/s`;
-  const plain = stage.plainMbps;
+  const {plain} = stage;
   const rows = stage.pairs.map(({a, b, crossing, mbps, retransmits, frames, upcalls}) => [
     `${a} – ${b}`,
     crossing.kind,
     mbit(mbps),
-    plain === undefined ? '' : `${((100 * mbps) / plain).toFixed(1)} %`,
+    plain === undefined ? '' : `${((100 * mbps) / plain.packetMbps).toFixed(0)} %`,
     String(retransmits),
     String(frames),
     String(upcalls),
   ]);
-  if (plain !== undefined) rows.push([dim('without ipop'), dim('plain'), dim(mbit(plain)), dim('100 %'), '']);
+  if (plain !== undefined) {
+    rows.push(['without ipop', 'packet by packet', mbit(plain.packetMbps), '100 %'].map(dim));
+    rows.push(['without ipop', 'in super-packets', mbit(plain.superMbps)].map(dim));
+  }
   return table(['PAIR', 'PATH', 'IPERF3', 'OF PLAIN', 'RETRANSMITS', 'FRAMES', 'UPCALLS'], rows);
 }
 
@@ -127,7 +130,7 @@ async function writeJson(file: string, stage: Stage | undefined, failure: string
       ...stage.nats.get(site.name),
     })),
     proofs: results,
-    plainMbps: stage?.plainMbps,
+    plain: stage?.plain,
     pairs: stage?.pairs,
     usage: stage?.usage,
     ipopdBytes: existsSync(IPOPD) ? statSync(IPOPD).size : undefined,

@@ -64,7 +64,7 @@ export async function step<T>(
   const start = performance.now();
   let state = '';
   const line = (mark: string, text: string): string =>
-    `  ${mark} ${pad(title, 44)} ${seconds(performance.now() - start).padStart(7)}   ${text}`;
+    `  ${mark} ${pad(title, 50)} ${seconds(performance.now() - start).padStart(7)}   ${text}`;
   const draw = (): void => {
     if (terminal) process.stdout.write(`\r\x1b[K${line(yellow('…'), clip(state))}`);
   };
@@ -89,6 +89,6 @@ export async function step<T>(
 
 /** One line of a terminal at most: a longer one could not be drawn over. */
 function clip(text: string): string {
-  const room = Math.max(10, (process.stdout.columns ?? 80) - 60);
+  const room = Math.max(10, (process.stdout.columns ?? 80) - 68);
   return text.length > room ? `${text.slice(0, room - 1)}…` : text;
 }

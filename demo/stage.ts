@@ -47,8 +47,8 @@ export interface Stage {
   readonly nats: Map<string, NatClass>;
   readonly pairs: PairFigures[];
   readonly usage: NodeFigures[];
-  /** iperf3 from a LAN host to the server without ipop. */
-  plainMbps: number | undefined;
+  /** iperf3 from a LAN host to the server without ipop: in super-packets, and packet by packet. */
+  plain: {readonly superMbps: number; readonly packetMbps: number} | undefined;
   /** From the start of the first ipopd to all links up. */
   linksMs: number | undefined;
 }

@@ -25,7 +25,7 @@ test.before(async () => {
   if (obstacle !== undefined) return;
   lab = Lab.open();
   const world = await World.build(lab, PLAN);
-  stage = {world, nodes: [], nats: new Map(), pairs: [], usage: [], plainMbps: undefined, linksMs: undefined};
+  stage = {world, nodes: [], nats: new Map(), pairs: [], usage: [], plain: undefined, linksMs: undefined};
 });
 test.after.always(() => lab?.close());
 

@@ -11,7 +11,8 @@ import type {Site} from './site.ts';
 import {until} from './wait.ts';
 import type {World} from './world.ts';
 
-const DIST = fileURLToPath(new URL('../../dist/', import.meta.url));
+/** IPOP_DIST: try another build than the tree's own. */
+const DIST = process.env['IPOP_DIST'] ?? fileURLToPath(new URL('../../dist/', import.meta.url));
 export const IPOPD = join(DIST, 'ipopd');
 export const IPOP = join(DIST, 'ipop');
 
