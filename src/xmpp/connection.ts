@@ -23,6 +23,8 @@ const NS_JINGLE = 'urn:xmpp:jingle:1';
 const REQUEST_NET_MS = 60_000;
 /** Stanzas the server has not acknowledged; beyond it the stream is as good as dead and sending is refused. */
 const MAX_UNACKNOWLEDGED = 512;
+/** Requests that wait for an answer; each has two timers. */
+const MAX_REQUESTS = 256;
 
 /** What survives a lost connection, so that the next one can go on with the session (XEP-0198, 5). */
 export interface Resumable {
@@ -53,6 +55,7 @@ export class ServerConnection {
   readonly #iq: IqCaller;
   #ready = false;
   #failed = false;
+  #dropped = 0;
 
   constructor(
     deps: XmppDeps,
@@ -67,6 +70,7 @@ export class ServerConnection {
     const stream = new XmppStream(account.domain, account.bare().toString(), {
       write,
       later: (callback) => void deps.after(0, callback),
+      onDropped: (name) => this.#onDropped(name),
       onFatal: (condition, text) => this.#fail(streamError(condition, text)),
     });
     this.#stream = stream;
@@ -124,6 +128,9 @@ export class ServerConnection {
   async request(iq: Element, limitMs: number): Promise<Element> {
     if (this.#sm.outbound_q.length >= MAX_UNACKNOWLEDGED) {
       throw new IpopError('busy', `server has not acknowledged ${MAX_UNACKNOWLEDGED} stanzas`);
+    }
+    if (this.#iq.handlers.size >= MAX_REQUESTS) {
+      throw new IpopError('busy', `${MAX_REQUESTS} requests wait for their answers`);
     }
     return new Promise((resolve, reject) => {
       const cancel = this.#deps.after(limitMs, () => {
@@ -201,6 +208,12 @@ export class ServerConnection {
     if (!from || !element) return errorElement('bad-request');
     const condition = this.#handlers.onJingle(from, element);
     return condition === undefined ? true : errorElement(condition);
+  }
+
+  /** A person is told once a stream: whoever sends such stanzas would fill the log with them. */
+  #onDropped(name: string): void {
+    const level = this.#dropped++ === 0 ? 'warning' : 'debug';
+    this.#deps.log(level, `dropped a '${name.slice(0, 20)}' stanza that is larger or deeper than any of ours`);
   }
 
   #onError(error: unknown): void {

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT
 // The stream's XML parser: bounded, and it hands over one element per host turn.
 
+import type {Element} from '@xmpp/xml';
 import BaseParser from '@xmpp/xml/lib/Parser.js';
 
-/** One stanza; the largest legitimate ones (room forms, offers) have a few KiB. */
+/** One stanza; the largest legitimate ones (room forms, offers) have a few KiB. A larger one is dropped: anybody may send us one. */
 const MAX_ELEMENT_CHARS = 64 * 1024;
+/** Above this the stream is ended, for the base parser keeps an unfinished text whole. Servers limit stanzas to less. */
+const MAX_DROPPED_CHARS = 1024 * 1024;
 /** Size is judged after each slice, so an element may pass the bound by this much. */
 const SLICE_CHARS = 4096;
+/** Of a stanza itself, inside the stream element. */
+const STANZA_DEPTH = 2;
 /** A Jingle offer has a depth of 6. */
 const MAX_DEPTH = 32;
 /** What a server may send faster than we handle it: a room of 1 000 occupants, twice. */
@@ -25,6 +30,7 @@ export interface XmlFault {
 export class StreamParser extends BaseParser {
   readonly #later: (callback: () => void) => void;
   readonly #onFault: (fault: XmlFault) => void;
+  readonly #onDropped: (name: string) => void;
   readonly #queue: [event: string, value: unknown][] = [];
   #scheduled = false;
   #parsing = false;
@@ -33,11 +39,18 @@ export class StreamParser extends BaseParser {
   #chars = 0;
   /** After the end of a stanza, before the next. */
   #between = false;
+  /** Depth from which on content is dropped, while in an element that breaks a bound. */
+  #dropFrom: number | undefined;
   #onIdle: (() => void) | undefined;
 
-  /** `later` runs a callback in another turn of the host's loop. */
-  constructor(later: (callback: () => void) => void, onFault: (fault: XmlFault) => void) {
+  /** `later` runs a callback in another turn of the host's loop; `onDropped` gets the name of each stanza that broke a bound. */
+  constructor(
+    later: (callback: () => void) => void,
+    onFault: (fault: XmlFault) => void,
+    onDropped: (name: string) => void,
+  ) {
     super();
+    this.#onDropped = onDropped;
     this.#later = later;
     this.#onFault = onFault;
   }
@@ -51,8 +64,9 @@ export class StreamParser extends BaseParser {
       this.#chars += slice.length;
       this.#parse(slice);
       this.#between = this.#depth === 1 && slice.endsWith('>');
-      if (this.#chars > MAX_ELEMENT_CHARS) {
-        this.#fail('policy-violation', `an element of the server is larger than ${MAX_ELEMENT_CHARS} characters`);
+      if (this.#chars > MAX_ELEMENT_CHARS) this.#dropFrom ??= Math.max(STANZA_DEPTH, this.#depth);
+      if (this.#chars > MAX_DROPPED_CHARS) {
+        this.#fail('policy-violation', `an element of the server is larger than ${MAX_DROPPED_CHARS} characters`);
       }
     }
     this.#schedule();
@@ -73,23 +87,26 @@ export class StreamParser extends BaseParser {
 
   override onStartElement(name: string, attrs: Record<string, string>): void {
     if (this.#dead) return;
-    if (++this.#depth > MAX_DEPTH) {
-      return this.#fail('policy-violation', `an element of the server is nested deeper than ${MAX_DEPTH} levels`);
-    }
+    if (this.#depth >= MAX_DEPTH) this.#dropFrom ??= Math.max(STANZA_DEPTH, this.#depth);
+    this.#depth++;
+    if (this.#dropFrom !== undefined && this.#depth > this.#dropFrom) return;
     super.onStartElement(name, attrs);
   }
 
   override onEndElement(name: string): void {
     if (this.#dead) return;
     if (!this.cursor) return this.#fail('not-well-formed', `the server's XML closes '${name}', which is not open`);
+    const isDropped = this.#dropFrom !== undefined && this.#depth > this.#dropFrom;
     this.#depth--;
+    if (isDropped) return;
+    if (this.#depth < STANZA_DEPTH) this.#endStanza();
     super.onEndElement(name);
-    if (this.#depth <= 1) this.#chars = 0;
   }
 
   override onText(text: string): void {
     if (this.#dead) return;
     // Between stanzas only whitespace is allowed (keep-alives); keeping it would let the stream's root grow for ever.
+    if (this.#dropFrom !== undefined && this.#depth > 1) return;
     if (this.cursor && this.cursor !== this.root) return super.onText(text);
     this.#chars = 0;
     if (text.trim() !== '') this.#fail('not-well-formed', "the server's XML has text between stanzas");
@@ -101,6 +118,14 @@ export class StreamParser extends BaseParser {
     else if (this.#queue.length >= MAX_QUEUED) this.#fail('policy-violation', `more than ${MAX_QUEUED} stanzas wait`);
     else this.#queue.push([event, args[0]]);
     return true;
+  }
+
+  #endStanza(): void {
+    this.#chars = 0;
+    if (this.#dropFrom === undefined || !this.cursor) return;
+    this.#dropFrom = undefined;
+    this.#onDropped(this.cursor.name);
+    blank(this.cursor);
   }
 
   #parse(slice: string): void {
@@ -132,6 +157,12 @@ export class StreamParser extends BaseParser {
     this.detach();
     this.#onFault({condition, text: sentence});
   }
+}
+
+/** Takes a stanza's content, so that it is counted (XEP-0198, 4) and nothing else. */
+export function blank(stanza: Element): void {
+  stanza.attrs = {type: 'error'};
+  stanza.children = [];
 }
 
 function text(thrown: unknown): string {

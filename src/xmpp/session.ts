@@ -295,6 +295,8 @@ class Session implements XmppSession {
     if (this.#onStopped) return this.#onStopped();
     if (!this.#running) return;
     this.#close();
+    // What broke this stream would come again in a resumed one.
+    if (error.code.startsWith('stream-')) this.#forget();
     if (this.#onlineSinceMs !== undefined && this.#deps.nowMs() - this.#onlineSinceMs >= STEADY_MS) this.#failures = 0;
     this.#onlineSinceMs = undefined;
     this.#failures++;

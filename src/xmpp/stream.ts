@@ -5,7 +5,7 @@ import Connection from '@xmpp/connection';
 import xml, {type Element} from '@xmpp/xml';
 import jidOf from '@xmpp/jid';
 import {Utf8Decoder, utf8} from '../base/bytes.ts';
-import {StreamParser, type XmlFault} from './parser.ts';
+import {blank, StreamParser, type XmlFault} from './parser.ts';
 
 const NS_STREAM = 'http://etherx.jabber.org/streams';
 const NS_STREAM_ERRORS = 'urn:ietf:params:xml:ns:xmpp-streams';
@@ -14,6 +14,8 @@ export interface StreamIo {
   write(data: Uint8Array): void;
   /** Runs a callback in another turn of the host's loop. */
   later(callback: () => void): void;
+  /** A stanza that is too large or too deep was dropped. */
+  onDropped(name: string): void;
   /** The server's `<stream:error/>`, or bad XML: the stream is of no use any more. */
   onFatal(condition: string, text: string): void;
 }
@@ -60,6 +62,7 @@ export class XmppStream extends Connection {
       new StreamParser(
         (callback) => this.#io.later(callback),
         (fault) => this.#onFault(fault),
+        (name) => this.#io.onDropped(name),
       ),
     );
     await this.write(`<?xml version='1.0'?>${header.toString().replace(/\/>$/, '>')}`);
@@ -90,8 +93,7 @@ export class XmppStream extends Connection {
   override _onElement(element: Element): void {
     const {from, to} = element.attrs;
     if (!isAddress(from) || !isAddress(to)) {
-      element.attrs = {type: 'error'};
-      element.children = [];
+      blank(element);
     }
     super._onElement(element);
   }

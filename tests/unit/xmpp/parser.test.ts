@@ -6,13 +6,21 @@ import {StreamParser, type XmlFault} from '../../../src/xmpp/parser.ts';
 
 const HEADER = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
 
-function parse(...reads: string[]): {seen: string[]; faults: XmlFault[]; turn(): boolean; parser: StreamParser} {
+function parse(...reads: string[]): {
+  seen: string[];
+  faults: XmlFault[];
+  dropped: string[];
+  turn(): boolean;
+  parser: StreamParser;
+} {
   const turns: (() => void)[] = [];
   const seen: string[] = [];
   const faults: XmlFault[] = [];
+  const dropped: string[] = [];
   const parser = new StreamParser(
     (callback) => void turns.push(callback),
     (fault) => void faults.push(fault),
+    (name) => void dropped.push(name),
   );
   parser.on('start', ({name}) => void seen.push(`start ${name}`));
   parser.on('element', (element) => void seen.push(element.toString()));
@@ -23,13 +31,13 @@ function parse(...reads: string[]): {seen: string[]; faults: XmlFault[]; turn():
     next?.();
     return next !== undefined;
   };
-  return {seen, faults, turn, parser};
+  return {seen, faults, dropped, turn, parser};
 }
 
-function all(...reads: string[]): {seen: string[]; faults: string[]} {
-  const {seen, faults, turn} = parse(...reads);
+function all(...reads: string[]): {seen: string[]; faults: string[]; dropped: string[]} {
+  const {seen, faults, dropped, turn} = parse(...reads);
   while (turn());
-  return {seen, faults: faults.map(({condition}) => condition)};
+  return {seen, faults: faults.map(({condition}) => condition), dropped};
 }
 
 test('hands over one element a turn, however many came in one read', (t) => {
@@ -78,17 +86,37 @@ test('ends at broken XML with one fault, after which nothing comes', (t) => {
   t.deepEqual(all('</x>').faults, ['not-well-formed']);
 });
 
-test('refuses an element of more than 64 KiB, in one read or dripping', (t) => {
-  const big = `${HEADER}<a>${'x'.repeat(80_000)}</a>`;
-  t.deepEqual(all(big).faults, ['policy-violation']);
-  const drips = Array.from({length: 80}, (_, i) => big.slice(i * 1_000, (i + 1) * 1_000));
-  t.deepEqual(all(...drips).faults, ['policy-violation']);
-  t.deepEqual(all(HEADER, ...Array.from({length: 50}, () => `<a>${'x'.repeat(4_000)}</a>`)).faults, []);
+test('drops an element of more than 64 KiB, in one read or dripping, and goes on', (t) => {
+  for (const content of ['x'.repeat(200_000), '<b c="d">e</b>'.repeat(20_000), `<b c='${'x'.repeat(100_000)}'/>`]) {
+    const big = `<iq id='1' type='set'>${content}</iq><after/>`;
+    const drips = Array.from({length: Math.ceil(big.length / 1_000)}, (_, i) => big.slice(i * 1_000, (i + 1) * 1_000));
+    for (const reads of [[big], drips]) {
+      const {seen, faults, dropped} = all(HEADER, ...reads);
+      t.deepEqual(seen, ['start stream:stream', '<iq type="error"/>', '<after/>']);
+      t.deepEqual(faults, []);
+      t.deepEqual(dropped, ['iq']);
+    }
+  }
+  t.deepEqual(all(HEADER, ...Array.from({length: 50}, () => `<a>${'x'.repeat(4_000)}</a>`)).dropped, []);
 });
 
-test('refuses elements nested deeper than 32 levels', (t) => {
-  t.deepEqual(all(HEADER + '<a>'.repeat(31) + '</a>'.repeat(31)).faults, []);
-  t.deepEqual(all(HEADER + '<a>'.repeat(32)).faults, ['policy-violation']);
+test('drops an element whose very start tag is too large', (t) => {
+  const {seen, dropped} = all(`${HEADER}<iq from='${'x'.repeat(100_000)}'><b/></iq><after/>`);
+  t.deepEqual(seen.slice(1), ['<iq type="error"/>', '<after/>']);
+  t.deepEqual(dropped, ['iq']);
+});
+
+test('ends at an element of more than 1 MiB, which it would have to keep', (t) => {
+  t.deepEqual(all(HEADER, '<a>', ...Array.from({length: 70}, () => 'x'.repeat(16_384))).faults, ['policy-violation']);
+});
+
+test('drops elements nested deeper than 32 levels and goes on', (t) => {
+  const nested = (levels: number): string => '<a>'.repeat(levels) + '</a>'.repeat(levels);
+  t.deepEqual(all(HEADER + nested(31)).dropped, []);
+  const {seen, faults, dropped} = all(`${HEADER}${nested(32)}${nested(5_000)}<after/>`);
+  t.deepEqual(seen.slice(1), ['<a type="error"/>', '<a type="error"/>', '<after/>']);
+  t.deepEqual(faults, []);
+  t.is(dropped.length, 2);
 });
 
 test('refuses more stanzas than it will keep waiting', (t) => {

@@ -331,14 +331,19 @@ test('broken XML ends the stream with the reason, and a new one is made', async 
     /<stream:error><not-well-formed xmlns="urn:ietf:params:xml:ns:xmpp-streams"\/><\/stream:error><\/stream:stream>$/,
   );
   t.is(world.states.at(-1), 'online');
+  // What broke it would come again in a resumed session.
+  t.is(world.server.named('resume').length, 0);
 });
 
-test('an element of over 64 KiB ends the stream, and a new one is made', async (t) => {
+test('a stanza of over 64 KiB is dropped and counted, and the session does not even notice', async (t) => {
   const world = await online(t);
   world.server.send(`<message from='x@y'><body>${'x'.repeat(70_000)}</body></message>`);
-  await world.clock.advance(1_100);
-  t.is(world.states[0], 'offline stream-policy-violation');
-  t.is(world.states.at(-1), 'online');
+  world.server.send(`${occupant(OTHER, OTHER_JID)}<r xmlns='urn:xmpp:sm:3'/>`);
+  await world.clock.advance(100);
+  t.deepEqual(world.states, []);
+  t.deepEqual(world.events, [`+ b ${OTHER_JID}`]);
+  t.is(world.server.named('a').at(-1)?.attrs['h'], '4');
+  t.true(world.log.some((line) => line.startsWith("warning dropped a 'message'")));
 });
 
 test('the last words of a server are heard although the connection closed in the same moment', async (t) => {
