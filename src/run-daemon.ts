@@ -5,7 +5,7 @@ import {fromUtf8, utf8} from './base/bytes.ts';
 import {IpopError, textOf} from './base/errors.ts';
 import type {Log, LogLevel} from './base/log.ts';
 import {nextBoot} from './controller/boot.ts';
-import {Daemon} from './daemon.ts';
+import {Daemon, type DaemonDeps} from './daemon.ts';
 import {RecordReader} from './native/codec.ts';
 import {NativeError} from './native/datapath.ts';
 import {Native} from './native/native.ts';
@@ -117,6 +117,30 @@ function start(host: Host, native: Native, config: Config): void {
 
   const timers = new Timers(host);
   timers.install();
+  const daemon = makeDaemon({host, native, timers, log, self});
+  const reader = new RecordReader();
+  host.onRecord((record) => {
+    for (const event of reader.read(record)) daemon.handleEvent(event);
+  });
+  host.onSignal((signal) => {
+    if (signal === SIGHUP) log('warning', 'daemon', 'cannot reload yet: restart ipopd for a changed configuration');
+    else stop({host, timers, log, daemon});
+  });
+  log('info', 'daemon', `ipop ${VERSION}, node ${self.name} (${self.id.slice(0, 8)}), boot ${self.boot}`);
+  daemon.start(config.networks);
+}
+
+interface Parts {
+  readonly host: Host;
+  readonly native: Native;
+  readonly timers: Timers;
+  readonly log: Log;
+  readonly daemon: Daemon;
+  readonly self: DaemonDeps['network']['self'];
+}
+
+function makeDaemon({host, native, timers, log, self}: Omit<Parts, 'daemon'>): Daemon {
+  const randomBytes = (length: number) => native.random(length);
   const services = new Services({
     openStream: (target) => native.openStream(target),
     writeStream: (stream, data) => native.writeStream(stream, data),
@@ -126,13 +150,14 @@ function start(host: Host, native: Native, config: Config): void {
   let cancelTimer: (() => void) | undefined;
   const daemon = new Daemon({
     native,
+    log,
     network: {
       self,
       crypto: {
         sign: (data) => native.sign(data),
         verify: (key, data, signature) => native.verify(key, data, signature),
         sha256: (data) => native.hash('sha256', data),
-        randomBytes: (length) => native.random(length),
+        randomBytes,
         random: Math.random,
       },
       xmpp: {
@@ -140,12 +165,11 @@ function start(host: Host, native: Native, config: Config): void {
         hash: (name, data) => native.hash(algorithm(name), data),
         hmac: (name, key, data) => native.hmac(algorithm(name), key, data),
         pbkdf2: (name, password, salt, rounds) => services.pbkdf2(name, password, salt, rounds),
-        randomBytes: (length) => native.random(length),
+        randomBytes,
         nowMs: () => host.nowMs(),
         after: (delayMs, callback) => timers.after(delayMs, callback),
       },
     },
-    log,
     handleService: (event) => services.handleEvent(event),
     handleServiceGap: () => services.handleGap(),
     nowMs: () => host.nowMs(),
@@ -154,25 +178,20 @@ function start(host: Host, native: Native, config: Config): void {
       cancelTimer = delayMs === undefined ? undefined : timers.after(delayMs, () => daemon.handleTimer());
     },
   });
-  const reader = new RecordReader();
-  host.onRecord((record) => {
-    for (const event of reader.read(record)) daemon.handleEvent(event);
-  });
-  host.onSignal((signal) => {
-    if (signal === SIGHUP)
-      return log('warning', 'daemon', 'reloading is not there yet: restart ipopd for a changed configuration');
-    log('info', 'daemon', 'stopping');
-    timers.after(STOP_MS, () => host.exit(0));
-    daemon.stop().then(
-      () => host.exit(0),
-      (error: unknown) => {
-        log('error', 'daemon', `cannot stop cleanly: ${textOf(error)}`);
-        host.exit(EXIT_FAILED);
-      },
-    );
-  });
-  log('info', 'daemon', `ipop ${VERSION}, node ${self.name} (${self.id.slice(0, 8)}), boot ${self.boot}`);
-  daemon.start(config.networks);
+  return daemon;
+}
+
+/** Says goodbye to peers and servers, at most STOP_MS, and ends the process. */
+function stop({host, timers, log, daemon}: Pick<Parts, 'host' | 'timers' | 'log' | 'daemon'>): void {
+  log('info', 'daemon', 'stopping');
+  timers.after(STOP_MS, () => host.exit(0));
+  daemon.stop().then(
+    () => host.exit(0),
+    (error: unknown) => {
+      log('error', 'daemon', `cannot stop cleanly: ${textOf(error)}`);
+      host.exit(EXIT_FAILED);
+    },
+  );
 }
 
 function openIdentity(native: Native, path: string): Uint8Array {

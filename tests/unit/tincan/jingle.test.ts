@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import xml, {Element, Parser} from '@xmpp/xml';
+import xml, {type Element, Parser} from '@xmpp/xml';
 import test from 'ava';
 import fc from 'fast-check';
 import {IpopError} from '../../../src/base/errors.ts';

@@ -4,7 +4,7 @@
 import {hex} from '../../../src/base/bytes.ts';
 import {signDescription} from '../../../src/tincan/identity.ts';
 import type {SignedDescription} from '../../../src/tincan/types.ts';
-import {newIdentity} from '../../sim/world.ts';
+import {type newIdentity} from '../../sim/world.ts';
 
 export type Identity = ReturnType<typeof newIdentity>;
 
