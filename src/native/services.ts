@@ -46,7 +46,9 @@ export class Services {
 
   /** RFC 8018 PBKDF2 on a native thread. */
   pbkdf2(algorithm: HashName, password: Uint8Array, salt: Uint8Array, rounds: number): Promise<Uint8Array> {
-    return new Promise((resolve) => this.#derivations.set(this.#calls.pbkdf2(algorithm, password, salt, rounds), resolve));
+    return new Promise((resolve) =>
+      this.#derivations.set(this.#calls.pbkdf2(algorithm, password, salt, rounds), resolve),
+    );
   }
 
   /** Takes the events that answer its calls; false: not for it. */
