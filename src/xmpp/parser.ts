@@ -3,6 +3,7 @@
 
 import type {Element} from '@xmpp/xml';
 import BaseParser from '@xmpp/xml/lib/Parser.js';
+import {textOf} from '../base/errors.ts';
 
 /** One stanza; the largest legitimate ones (room forms, offers) have a few KiB. A larger one is dropped: anybody may send us one. */
 const MAX_ELEMENT_CHARS = 64 * 1024;
@@ -114,7 +115,7 @@ export class StreamParser extends BaseParser {
 
   override emit(event: string, ...args: unknown[]): boolean {
     if (!this.#parsing) return super.emit(event, ...args);
-    if (event === 'error') this.#fail('not-well-formed', `the server's XML is broken: ${text(args[0])}`);
+    if (event === 'error') this.#fail('not-well-formed', `the server's XML is broken: ${textOf(args[0])}`);
     else if (this.#queue.length >= MAX_QUEUED) this.#fail('policy-violation', `more than ${MAX_QUEUED} stanzas wait`);
     else this.#queue.push([event, args[0]]);
     return true;
@@ -133,7 +134,7 @@ export class StreamParser extends BaseParser {
     try {
       super.write(slice);
     } catch (thrown) {
-      this.#fail('not-well-formed', `the server's XML is broken: ${text(thrown)}`);
+      this.#fail('not-well-formed', `the server's XML is broken: ${textOf(thrown)}`);
     } finally {
       this.#parsing = false;
     }
@@ -163,8 +164,4 @@ export class StreamParser extends BaseParser {
 export function blank(stanza: Element): void {
   stanza.attrs = {type: 'error'};
   stanza.children = [];
-}
-
-function text(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : `${thrown}`;
 }

@@ -9,7 +9,7 @@
 import xml, {type Element} from '@xmpp/xml';
 import jidOf from '@xmpp/jid';
 import {hex} from '../base/bytes.ts';
-import {IpopError} from '../base/errors.ts';
+import {IpopError, textOf} from '../base/errors.ts';
 import type {XmppState} from '../status/types.ts';
 import {retryDelayMs, severityOf} from './backoff.ts';
 import {forgetRequests, ServerConnection, type Resumable} from './connection.ts';
@@ -164,7 +164,7 @@ class Session implements XmppSession {
       });
     } catch (error) {
       return this.#lose(
-        new IpopError('open', `cannot open a connection to ${this.#place}: ${text(error)}`, {cause: error}),
+        new IpopError('open', `cannot open a connection to ${this.#place}: ${textOf(error)}`, {cause: error}),
       );
     }
     if (!ended) this.#bytes = bytes;
@@ -345,8 +345,4 @@ class Session implements XmppSession {
   get #place(): string {
     return `server ${this.#options.host}:${this.#options.port}`;
   }
-}
-
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : `${error}`;
 }

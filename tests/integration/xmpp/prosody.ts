@@ -64,6 +64,7 @@ export class Prosody {
       ...(process.getuid?.() === 0 ? ids() : {}),
     });
     this.#child = child;
+    process.once('exit', () => child.kill('SIGKILL'));
     const deadline = Date.now() + START_LIMIT_MS;
     while (!(await listens(this.port))) {
       if (child.exitCode !== null || Date.now() > deadline) throw new Error(`Prosody did not start:\n${this.log()}`);

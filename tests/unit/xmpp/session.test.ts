@@ -224,6 +224,8 @@ test('a resumed session goes on: no new join, nobody reported again, what was no
   t.is(world.server.named('presence').length, 0);
   const [again] = world.server.named('iq');
   t.is(again?.getChild('jingle')?.attrs['sid'], 'again');
+  // Whoever guesses an id could answer in another's name.
+  t.regex(again?.attrs['id'] ?? '', /^[0-9a-f]{16}$/);
   world.server.send(`<iq type='result' from='${OTHER_JID}' id='${again?.attrs['id']}'/>`);
   await world.clock.advance(10);
   await t.notThrowsAsync(sent);
