@@ -12,7 +12,8 @@
  *   - all numbers inside buffers are little-endian.
  *
  * Threads: call every function from one thread, the runtime's own. No call blocks for more than 5 ms (names are
- * resolved, sockets connected and agents closed on native threads), but for ipop_ctl_call, which only the command line uses.
+ * resolved, sockets connected and agents closed on native threads), but for three kinds: ipop_ctl_call, which only the command line
+ * uses; those that end a tap, which wait until the kernel has taken the device away (about 20 ms); and those that write a file.
  * Native threads block all signals and never call into the runtime: they append to the record queue.
  *
  * Handles are ints > 0, never reused within a process. A port is a tap, a memory port or a link; all are one number space.
