@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Short commands: run to their end, with a time limit, in a process group of their own (Ctrl-C is ours to handle, not theirs).
 
-import {spawn, spawnSync, type ChildProcess} from 'node:child_process';
+import {spawn, spawnSync, type ChildProcess, type SpawnSyncReturns} from 'node:child_process';
 
 export interface RunResult {
   readonly code: number;
@@ -27,8 +27,17 @@ const running = new Set<ChildProcess>();
 
 /** Runs a command and returns its standard output. Throws with command, exit code and standard error if it fails. */
 export function runSync(argv: readonly string[], options: RunOptions = {}): string {
+  let result = start(argv, options);
+  // Ctrl-C can strike a child that has not left our process group yet; it has done nothing by then.
+  for (let again = 0; again < 100 && result.signal === 'SIGINT'; again++) result = start(argv, options);
+  if (result.error !== undefined) throw new Error(`Cannot run "${argv.join(' ')}": ${result.error.message}`);
+  if (result.status !== 0) throw failure(argv, result.status ?? result.signal ?? '?', result.stderr || result.stdout);
+  return result.stdout;
+}
+
+function start(argv: readonly string[], options: RunOptions): SpawnSyncReturns<string> {
   const [file = '', ...args] = argv;
-  const result = spawnSync(file, args, {
+  return spawnSync(file, args, {
     encoding: 'utf8',
     env: SYSTEM_ENV,
     input: options.input ?? '',
@@ -38,9 +47,6 @@ export function runSync(argv: readonly string[], options: RunOptions = {}): stri
     // Node passes it on although its types leave it out for spawnSync.
     ...{detached: true},
   });
-  if (result.error !== undefined) throw new Error(`Cannot run "${argv.join(' ')}": ${result.error.message}`);
-  if (result.status !== 0) throw failure(argv, result.status ?? result.signal ?? '?', result.stderr || result.stdout);
-  return result.stdout;
 }
 
 /** Runs a command to its end and returns what it said, whatever its exit code. Rejects only if it cannot start or runs too long. */

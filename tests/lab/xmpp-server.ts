@@ -81,6 +81,7 @@ interfaces = { "${Internet.SERVER}" }
 c2s_ports = { 5222 }
 c2s_direct_tls_ports = { ${PORT} }
 s2s_ports = {}
+certificates = "${data}"
 http_ports = {}
 https_ports = {}
 ssl = ${tls}
