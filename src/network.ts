@@ -15,7 +15,7 @@ import {LinkManager, type LinkManagerDeps} from './tincan/link-manager.ts';
 import type {LinkEffect, Signal} from './tincan/types.ts';
 import type {NetworkConfig} from './uci/config.ts';
 import {createXmppSession} from './xmpp/session.ts';
-import type {XmppDeps, XmppSession} from './xmpp/types.ts';
+import type {Member, XmppDeps, XmppSession} from './xmpp/types.ts';
 import type {XmppState} from './status/types.ts';
 
 /** What a network shares with the others of this node. */
@@ -47,6 +47,8 @@ export class Network {
   readonly lan: LanPort;
   readonly session: XmppSession;
   readonly #deps: NetworkDeps;
+  /** As the session last reported them: at most 1024. */
+  readonly #members = new Map<string, Member>();
   #xmpp: XmppView;
   #lanSince: Millis;
 
@@ -251,14 +253,18 @@ export class Network {
       },
       {
         onState: (state, error, retryAt) => {
+          const was = this.#xmpp.state;
           this.#xmpp = {state, error, retryAt, since: nowMs()};
+          if (state !== was) this.#handleReach(was, state, nowMs());
           onActivity();
         },
         onMemberOnline: (member) => {
+          this.#members.set(member.id, member);
           this.links.handleMemberOnline(member, nowMs());
           onActivity();
         },
         onMemberOffline: (id) => {
+          this.#members.delete(id);
           this.links.handleMemberOffline(id, nowMs());
           onActivity();
         },
@@ -272,6 +278,12 @@ export class Network {
         },
       },
     );
+  }
+
+  /** Without a session nobody can be signalled, so tries would be in vain; once it is back, everybody still in the room is tried at once. */
+  #handleReach(was: XmppState, is: XmppState, now: Millis): void {
+    if (was === 'online') this.links.handleSessionOffline(now);
+    if (is === 'online') for (const member of this.#members.values()) this.links.handleMemberOnline(member, now);
   }
 
   #log(level: LogLevel, component: string, text: string): void {
