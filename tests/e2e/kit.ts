@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+// What the end-to-end tests share: a lab for each file, its logs kept when a test fails, questions to all nodes at once.
+
+import {cpSync, mkdirSync, readdirSync, rmSync} from 'node:fs';
+import {basename, join} from 'node:path';
+import {fileURLToPath} from 'node:url';
+import test, {type Implementation} from 'ava';
+import type {HealthItem, NetworkStatus, PeerStatus, Status} from '../../src/status/types.ts';
+import type {IpopNode} from '../lab/ipopd.ts';
+import {Lab, whyNot} from '../lab/lab.ts';
+import type {SiteOptions} from '../lab/site.ts';
+import {until} from '../lab/wait.ts';
+import {World} from '../lab/world.ts';
+
+/** From start to all links up, on two slow cores that run another test file too. */
+export const LINKS_MS = 45_000;
+/** What the nodes themselves promise after a fault is over, in ms; a busy machine gets half as much again on top. */
+export const RETURN_MS = 15_000;
+
+/** Office and boat can meet directly. */
+export const TWO_SITES: readonly SiteOptions[] = [
+  {name: 'office', index: 1, nat: 'port-restricted', hosts: 1},
+  {name: 'boat', index: 3, nat: 'port-restricted', hosts: 1},
+];
+
+const obstacle = whyNot();
+if (obstacle !== undefined && process.env['CI'] !== undefined) throw new Error(obstacle);
+if (obstacle !== undefined) console.log(`skipped: ${obstacle}`);
+
+/** Declares a test that runs alone; skipped, visibly, where no lab can be. */
+export function labTest(title: string, body: Implementation<[]>): void {
+  (obstacle === undefined ? test.serial : test.serial.skip)(title, body);
+}
+
+/** A world for all tests of the calling file. Ask for it inside tests; logs of a failed test are copied to artifacts/. */
+export function worldOf(file: string, plan: readonly SiteOptions[]): () => World {
+  let world: World | undefined;
+  let lab: Lab | undefined;
+  const artifacts = fileURLToPath(new URL(`../../artifacts/${basename(file, '.test.ts')}`, import.meta.url));
+  test.before(async () => {
+    rmSync(artifacts, {recursive: true, force: true});
+    if (obstacle !== undefined) return;
+    lab = Lab.open();
+    world = await World.build(lab, plan);
+  });
+  test.afterEach.always((t) => {
+    if (t.passed || lab === undefined) return;
+    const folder = join(artifacts, t.title.replace(/[^\w]+/g, '-').slice(-60));
+    mkdirSync(folder, {recursive: true});
+    for (const name of readdirSync(lab.logDir)) cpSync(join(lab.logDir, name), join(folder, name));
+    t.log(`logs are in ${folder}`);
+  });
+  test.after.always(() => lab?.close());
+  return () => {
+    if (world === undefined) throw new Error('The lab is only there inside tests.');
+    return world;
+  };
+}
+
+/** Starts nodes and waits until each has a link to every other. */
+export async function startAll(nodes: readonly IpopNode[], timeoutMs = LINKS_MS): Promise<void> {
+  for (const node of nodes) node.start();
+  await allLinked(nodes, timeoutMs);
+}
+
+/** Waits until each node has a link to every other. */
+export async function allLinked(nodes: readonly IpopNode[], timeoutMs = LINKS_MS): Promise<void> {
+  await Promise.all(nodes.map((node) => node.waitLinks(nodes.length - 1, timeoutMs)));
+}
+
+/** Ends nodes without a goodbye, so that the next test can use their sites. */
+export async function killAll(nodes: readonly IpopNode[]): Promise<void> {
+  await Promise.all(nodes.map((node) => node.kill()));
+}
+
+/** A node's first network. Throws when the node does not answer. */
+export async function networkOf(node: IpopNode): Promise<NetworkStatus> {
+  const network = (await node.status())?.networks[0];
+  if (network === undefined) throw new Error(`ipopd of ${node.name} does not answer`);
+  return network;
+}
+
+/** Waits until a node's network is as wanted, and returns the whole status then. */
+export async function untilStatus(
+  node: IpopNode,
+  what: string,
+  timeoutMs: number,
+  wanted: (network: NetworkStatus, status: Status) => boolean,
+): Promise<{network: NetworkStatus; status: Status}> {
+  let last: NetworkStatus | undefined;
+  try {
+    return await until(
+      `${node.name}: ${what}`,
+      timeoutMs,
+      async () => {
+        const status = await node.status();
+        last = status?.networks[0];
+        return status && last && wanted(last, status) ? {network: last, status} : undefined;
+      },
+      100,
+    );
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n${JSON.stringify(last, undefined, 1)}`);
+  }
+}
+
+/** The peer whose signed name this is. */
+export function peerOf(network: NetworkStatus, name: string): PeerStatus | undefined {
+  return network.peers.find((peer) => peer.name === name);
+}
+
+/** The problem of this code, if there is one. */
+export function healthItem(status: Status, code: string): HealthItem | undefined {
+  return status.health.find((item) => item.code === code);
+}
+
+/** How often the node's links came up since its log began. */
+export function timesUp(node: IpopNode): number {
+  return [...node.proc.log().matchAll(/-> up:/g)].length;
+}
