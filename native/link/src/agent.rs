@@ -12,6 +12,7 @@ use ipop_base::{Error, Handle, Result};
 use crate::candidate::{self, Candidate};
 use crate::link::Link;
 use crate::sdp::{Description, MAX_MESSAGE, MEDIA_ID};
+use crate::threads::undisturbed;
 
 /// With libdatachannel's 48 bytes for IPv6 and UDP headers off, DTLS flights stay within 1200 bytes of UDP payload, and so
 /// do SCTP packets, which it makes another 60 bytes smaller.
@@ -127,13 +128,12 @@ impl Agent {
 
     /// Takes the peer's description; an answerer then makes its answer.
     pub fn remote(&self, description: &Description, answering: bool) -> Result<()> {
-        // Told that the offerer is active, libdatachannel answers passive. The offerer, ICE's controlling side, is the last to
-        // see the pair work; if the answerer began DTLS, its first flight would come too early and be sent again after 1 s.
-        let setup = if answering { "active" } else { &description.setup };
-        let sdp = c_string(&Description { setup: setup.to_owned(), ..description.clone() }.to_sdp())?;
+        let sdp = c_string(&description.to_sdp())?;
         let kind = if answering { c"offer" } else { c"answer" };
+        // libdatachannel starts ICE before it stores the description, and a DTLS handshake that is done in between fails for
+        // want of a fingerprint to compare. That takes three round trips: on one LAN, less than being scheduled away here.
         // SAFETY: pc is live, both strings live until the call returns.
-        let set = unsafe { rtc::rtcSetRemoteDescription(self.0, sdp.as_ptr(), kind.as_ptr()) };
+        let set = undisturbed(|| unsafe { rtc::rtcSetRemoteDescription(self.0, sdp.as_ptr(), kind.as_ptr()) });
         checked(set, "cannot take the peer's description")?;
         if answering {
             // SAFETY: pc is live, the type is static.

@@ -25,6 +25,11 @@ use crate::carriage::{Receiver, Sender};
 use crate::report::{Report, Silence};
 use crate::sdp::{Description, MAX_MESSAGE};
 
+/// How long an answerer keeps the offerer's candidates back. It could check them at once, but libjuice's offerer then makes peer
+/// reflexive candidates before it has the answer, and confuses them with the answer's (and see `Agent::remote`). Meanwhile
+/// the answer arrives, and the offerer's checks, which need no candidate here, mostly do it all. So the answerer, which begins
+/// DTLS, is also the last to see the pair work: its first flight is not sent too early, to be repeated after 1 s.
+const HOLD_MS: u64 = 300;
 /// Candidates of the peer a link ever takes; libjuice itself keeps 20.
 const MAX_CANDIDATES: usize = 64;
 /// Bytes that may wait in the control channel, either way.
@@ -95,8 +100,11 @@ impl std::fmt::Debug for SinkBox {
 #[derive(Debug, Default)]
 struct Signal {
     remote_fingerprint: Option<String>,
-    candidates: usize,
+    candidates: Vec<Candidate>,
+    /// Those that the agent was not given yet.
     early: Vec<String>,
+    /// The agent may have them now.
+    released: bool,
 }
 
 /// Messages of the peer that came before the link was up.
@@ -114,6 +122,8 @@ pub struct AgentSlot {
     pub agent: Option<Agent>,
     /// Close was asked for: no agent may be made any more.
     pub closed: bool,
+    /// When the agent took the peer's description, in ms of the link's clock.
+    pub described_ms: Option<u64>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -213,8 +223,8 @@ impl Link {
         lock(&self.ids).clone()
     }
 
-    /// Takes note of the peer's description, once, and returns the candidates that came before it.
-    pub fn accept_remote(&self, description: &Description) -> Result<Vec<String>> {
+    /// Takes note of the peer's description, once.
+    pub fn accept_remote(&self, description: &Description) -> Result<()> {
         let mut signal = lock(&self.signal);
         if signal.remote_fingerprint.is_some() {
             return Err(Error::new(libc::EALREADY, format!("link {} has the peer's description already", self.handle)));
@@ -226,24 +236,41 @@ impl Link {
         }
         signal.remote_fingerprint = Some(description.fingerprint.clone());
         self.enter(Phase::Connecting);
-        Ok(std::mem::take(&mut signal.early))
+        Ok(())
     }
 
-    /// Counts a candidate of the peer. True: it can go to the agent; false: it is kept until the description comes.
-    pub fn accept_candidate(&self, candidate: &str) -> Result<bool> {
+    /// Counts a candidate of the peer. True: the agent may have it; false: it is kept until `release`.
+    pub fn accept_candidate(&self, candidate: Candidate, text: &str) -> Result<bool> {
         let mut signal = lock(&self.signal);
-        if signal.candidates >= MAX_CANDIDATES {
+        if signal.candidates.len() >= MAX_CANDIDATES {
             return Err(Error::new(
                 libc::ENOSPC,
                 format!("link {} has {MAX_CANDIDATES} candidates already", self.handle),
             ));
         }
-        signal.candidates += 1;
-        let known = signal.remote_fingerprint.is_some();
-        if !known {
-            signal.early.push(candidate.to_owned());
+        signal.candidates.push(candidate);
+        if !signal.released {
+            signal.early.push(text.to_owned());
         }
-        Ok(known)
+        Ok(signal.released)
+    }
+
+    /// The agent has the peer's description: gives it the candidates that came before, an offerer at once, an answerer from
+    /// `tick` when their time has come. Held by the caller: the agent.
+    pub fn release(&self, slot: &AgentSlot) {
+        let (Some(agent), Some(described)) = (&slot.agent, slot.described_ms) else { return };
+        if slot.closed || (self.answering && self.now_ms() < described + HOLD_MS) {
+            return;
+        }
+        let early = {
+            let mut signal = lock(&self.signal);
+            signal.released = true;
+            std::mem::take(&mut signal.early)
+        };
+        for candidate in early {
+            // A bad candidate spoils nothing: the others remain.
+            let _ = agent.candidate(&candidate);
+        }
     }
 
     /// Sends a message on the control channel.
@@ -276,7 +303,7 @@ impl Link {
         let mut map = TextMapWriter::default().put("state", state);
         if let Some((local, remote)) = &*lock(&self.pair) {
             map = map.put("local", local.address).put("remote", remote.address);
-            map = map.put("local_type", &local.kind).put("remote_type", &remote.kind);
+            map = map.put("local_type", &local.kind).put("remote_type", self.remote_kind(remote));
         }
         map.put("carriage", "srtp")
             .put("rtp_sent", self.rtp_sent.load(Ordering::Relaxed))
@@ -306,7 +333,15 @@ impl Link {
 
     /// Reports, silence and reassembly time: every 50 ms, on the timer thread.
     pub fn tick(&self) {
-        if self.phase() != Phase::Up {
+        let phase = self.phase();
+        // Also when up: the first pair that works may be a relayed one, and the direct one needs these candidates.
+        if matches!(phase, Phase::Connecting | Phase::Up)
+            && !lock(&self.signal).released
+            && let Ok(slot) = self.agent.try_lock()
+        {
+            self.release(&slot);
+        }
+        if phase != Phase::Up {
             return;
         }
         let now = self.now_ms();
@@ -330,7 +365,15 @@ impl Link {
         }
     }
 
-    fn now_ms(&self) -> u64 {
+    /// The peer's own word on its candidate, when its checks were faster than its signals and made it a prflx one here.
+    fn remote_kind(&self, remote: &Candidate) -> String {
+        let signal = lock(&self.signal);
+        let told = signal.candidates.iter().find(|candidate| candidate.address == remote.address);
+        told.unwrap_or(remote).kind.clone()
+    }
+
+    /// Milliseconds of this link's clock.
+    pub fn now_ms(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64
     }
 

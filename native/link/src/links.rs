@@ -120,15 +120,15 @@ impl Links {
         if link.phase() == Phase::Lost {
             return Err(Error::new(libc::ENOTCONN, format!("link {} is lost", link.handle())));
         }
-        let early = link.accept_remote(&description)?;
-        self.command(Command::Remote(link, description, early))
+        link.accept_remote(&description)?;
+        self.command(Command::Remote(link, description))
     }
 
     /// Takes one candidate of the peer. EINVAL: malformed, or its address is a name; ENOSPC over 64; ENOENT, EAGAIN.
     pub fn add_candidate(&self, link: Handle, candidate: &str) -> Result<()> {
-        candidate::parse(candidate)?;
+        let parsed = candidate::parse(candidate)?;
         let link = self.find(link)?;
-        if link.accept_candidate(candidate)? {
+        if link.accept_candidate(parsed, candidate)? {
             return self.command(Command::Candidate(link, candidate.to_owned()));
         }
         Ok(())

@@ -378,10 +378,11 @@ fn without_a_direct_path_frames_cross_through_a_turn_relay() {
     });
     let [mut a, mut b] = ends;
     bring_up(&mut a, &mut b);
-    let info = a.info();
-    let kinds = [info.get("local_type").unwrap(), info.get("remote_type").unwrap()];
-    assert!(kinds.contains(&"relay"), "{info:?}");
+    signal(&mut a, &mut b);
+    signal(&mut b, &mut a);
     for (from, to) in [(&a, &b), (&b, &a)] {
+        let kinds = ["local_type", "remote_type"];
+        wait_until("relay known", || kinds.iter().any(|kind| from.info().get(kind) == Some("relay")));
         from.transmit.transmit(&Frame::plain(&frame(1514))).unwrap();
         wait_until("frame", || *to.sink.frames.lock().unwrap() == [frame(1514)]);
     }
@@ -411,6 +412,28 @@ fn a_link_whose_peer_falls_silent_is_lost_after_12_s_with_traffic() {
     assert_eq!(a.lost_code(&mut b), "silent");
     assert!(start.elapsed() < Duration::from_secs(13), "{:?}", start.elapsed());
     assert_eq!(b.info().get("state"), Some("up"), "the other side sent nothing that asks");
+}
+
+/// Thread ids of this process.
+fn threads() -> Vec<String> {
+    std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path().display().to_string()).collect()
+}
+
+#[test]
+fn no_thread_of_ours_or_of_libdatachannel_takes_signals() {
+    let Some(_guard) = network() else { return };
+    let before = threads();
+    let (_a, _b) = up();
+    let new: Vec<_> = threads().into_iter().filter(|thread| !before.contains(thread)).collect();
+    assert!(new.len() > 6, "{new:?}");
+    for thread in new {
+        let Ok(status) = std::fs::read_to_string(format!("{thread}/status")) else { continue };
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        let blocked = u64::from_str_radix(&field("SigBlk:"), 16).unwrap();
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGCHLD, libc::SIGPIPE] {
+            assert!(blocked & (1 << (signal - 1)) != 0, "{} takes signal {signal}", field("Name:"));
+        }
+    }
 }
 
 fn count(path: &str) -> usize {

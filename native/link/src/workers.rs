@@ -31,8 +31,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub enum Command {
     /// Make the agent with these servers; an offerer offers.
     Create(Arc<Link>, Vec<String>),
-    /// Take the peer's description, then the candidates that came before it.
-    Remote(Arc<Link>, Description, Vec<String>),
+    /// Take the peer's description.
+    Remote(Arc<Link>, Description),
     /// Take a candidate.
     Candidate(Arc<Link>, String),
 }
@@ -42,14 +42,12 @@ pub fn run_commands(commands: &Receiver<Command>) {
     for command in commands {
         match command {
             Command::Create(link, servers) => lose_on_error(&link, create(&link, &servers)),
-            Command::Remote(link, description, early) => {
-                lose_on_error(&link, with_agent(&link, |agent| agent.remote(&description, link.is_answering())));
-                for candidate in early {
-                    let _ = with_agent(&link, |agent| agent.candidate(&candidate));
-                }
-            }
+            Command::Remote(link, description) => lose_on_error(&link, remote(&link, &description)),
             Command::Candidate(link, candidate) => {
-                let _ = with_agent(&link, |agent| agent.candidate(&candidate));
+                let slot = link.agent();
+                if let Some(agent) = slot.agent.as_ref().filter(|_| !slot.closed) {
+                    let _ = agent.candidate(&candidate);
+                }
             }
         }
     }
@@ -65,13 +63,17 @@ fn create(link: &Link, servers: &[String]) -> Result<()> {
     if link.is_answering() { Ok(()) } else { agent.offer(link) }
 }
 
-/// Does something with the agent, unless there is none (any more).
-fn with_agent(link: &Link, action: impl FnOnce(&Agent) -> Result<()>) -> Result<()> {
-    let slot = link.agent();
-    match &slot.agent {
-        Some(agent) if !slot.closed => action(agent),
-        _ => Ok(()),
+fn remote(link: &Link, description: &Description) -> Result<()> {
+    let mut slot = link.agent();
+    if slot.closed {
+        return Ok(());
     }
+    if let Some(agent) = &slot.agent {
+        agent.remote(description, link.is_answering())?;
+        slot.described_ms = Some(link.now_ms());
+        link.release(&slot);
+    }
+    Ok(())
 }
 
 fn lose_on_error(link: &Link, result: Result<()>) {
