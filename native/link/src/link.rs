@@ -78,6 +78,10 @@ pub struct Link {
     rtp_received: AtomicU64,
     pair_refreshed_ms: AtomicU64,
     silence: Silence,
+    ssrc_changes: AtomicU64,
+    exhausted: AtomicBool,
+    /// The peer's last report, until the next frame is sent: a thread that sends without pause lets no other take `sender`.
+    reported: Mutex<Option<Report>>,
     sender: Mutex<Sender>,
     receiver: Mutex<Receiver>,
     signal: Mutex<Signal>,
@@ -161,6 +165,9 @@ impl Link {
             rtp_received: AtomicU64::new(0),
             pair_refreshed_ms: AtomicU64::new(0),
             silence: Silence::new(0),
+            ssrc_changes: AtomicU64::new(0),
+            exhausted: AtomicBool::new(false),
+            reported: Mutex::default(),
             sender: Mutex::new(Sender::new(random, may_change_ssrc)),
             receiver: Mutex::new(Receiver::new(0)),
             signal: Mutex::default(),
@@ -308,7 +315,7 @@ impl Link {
         map.put("carriage", "srtp")
             .put("rtp_sent", self.rtp_sent.load(Ordering::Relaxed))
             .put("rtp_received", self.rtp_received.load(Ordering::Relaxed))
-            .put("ssrc_changes", lock(&self.sender).ssrc_changes())
+            .put("ssrc_changes", self.ssrc_changes.load(Ordering::Relaxed))
             .put("silent_ms", self.silence.silent_ms(self.now_ms()))
             .bytes()
     }
@@ -345,7 +352,7 @@ impl Link {
             return;
         }
         let now = self.now_ms();
-        if lock(&self.sender).is_exhausted() {
+        if self.exhausted.load(Ordering::Relaxed) {
             return self.lose("ssrc-exhausted", "the peer reported nothing over 1024 changes of SSRC");
         }
         if self.silence.is_lost(now) {
@@ -415,7 +422,15 @@ impl PortTransmit for Link {
         let track = self.track.load(Ordering::Acquire);
         let mut output = |packet: &[u8]| if agent::send(track, packet) { Ok(()) } else { Err(Drop::LinkClosed) };
         // Held over the sending, so that packets leave in the order of their sequence numbers.
-        let packets = lock(&self.sender).frame(frame, now, &mut output)?;
+        let mut sender = lock(&self.sender);
+        if let Some(report) = lock(&self.reported).take() {
+            sender.reported(&report);
+        }
+        let sent = sender.frame(frame, now, &mut output);
+        self.ssrc_changes.store(sender.ssrc_changes() as u64, Ordering::Relaxed);
+        self.exhausted.store(sender.is_exhausted(), Ordering::Relaxed);
+        drop(sender);
+        let packets = sent?;
         self.rtp_sent.fetch_add(packets, Ordering::Relaxed);
         self.silence.asked(now);
         Ok(())

@@ -163,7 +163,7 @@ impl Link {
                 self.input(&bytes);
                 lock(&self.receiver).recycle(bytes);
             }
-            Received::Report(report) => lock(&self.sender).reported(&report),
+            Received::Report(report) => *lock(&self.reported) = Some(report),
             Received::Nothing => {}
         }
     }
