@@ -4,11 +4,10 @@
 import {createConnection} from 'node:net';
 import type {FdbEntryStatus, PeerStatus, Status} from '../../src/status/types.ts';
 import {groupOf, IpopNode} from '../lab/ipopd.ts';
-import {Lab} from '../lab/lab.ts';
 import type {Proc} from '../lab/proc.ts';
-import type {Host, SiteOptions} from '../lab/site.ts';
+import type {Host} from '../lab/site.ts';
 import {until} from '../lab/wait.ts';
-import {World} from '../lab/world.ts';
+import type {World} from '../lab/world.ts';
 
 const POLL_MS = 100;
 const ANSWER_MS = 2_000;
@@ -116,35 +115,27 @@ export class Watcher {
 }
 
 export interface MeshOptions {
-  /** Default: all three. */
-  readonly plan?: readonly SiteOptions[];
   /** Environment of a site's ipopd, by the site's name. */
   readonly env?: Readonly<Record<string, Readonly<Record<string, string>>>>;
-  /** Before any node starts. */
-  prepare?(world: World): Promise<void>;
 }
 
-/** The lab's three sites as one Ethernet: office and boat meet directly, cabin by the relay. */
+/** A world's sites as one Ethernet. In the lab's three, office and boat meet directly, cabin by the relay. */
 export class Mesh {
   readonly watcher: Watcher;
 
   private constructor(
-    readonly lab: Lab,
     readonly world: World,
     readonly nodes: readonly IpopNode[],
   ) {
     this.watcher = new Watcher(nodes);
   }
 
-  /** Builds it and waits until all links are up. */
-  static async up(options: MeshOptions = {}): Promise<Mesh> {
-    const lab = Lab.open();
-    const world = await World.build(lab, options.plan);
-    await options.prepare?.(world);
+  /** Starts a node at each site and waits until all links are up. */
+  static async up(world: World, options: MeshOptions = {}): Promise<Mesh> {
     const nodes = groupOf(world).map(
       (node) => new IpopNode(world, node.site, {...node.options, env: options.env?.[node.name] ?? {}}),
     );
-    const mesh = new Mesh(lab, world, nodes);
+    const mesh = new Mesh(world, nodes);
     for (const node of nodes) node.start();
     await mesh.watcher.wait(mesh.ends(), true, START_MS);
     return mesh;
@@ -170,9 +161,9 @@ export class Mesh {
     return (await ask(this.node(of).socket, 'fdb'))?.fdb ?? [];
   }
 
-  async close(): Promise<void> {
+  /** Ends its watching; the lab ends the nodes. */
+  close(): void {
     this.watcher.stop();
-    this.lab.close();
   }
 }
 

@@ -23,12 +23,14 @@ export class XmppServer {
   readonly #lab: Lab;
   readonly #configFile: string;
   readonly #data: string;
+  readonly #certificate: Certificate;
   #proc: Proc | undefined;
 
   /** Prepares it; `start` starts it. */
   constructor(lab: Lab, internet: Internet, certificate: Certificate) {
     this.#lab = lab;
     this.#internet = internet;
+    this.#certificate = certificate;
     this.#data = lab.folder('prosody');
     for (const domain of Object.values(DOMAINS)) lab.folder(`prosody/${escape(domain)}/accounts`);
     this.#configFile = lab.file('prosody.cfg.lua', config(this.#data, certificate));
@@ -59,6 +61,11 @@ export class XmppServer {
     });
   }
 
+  /** From its next start on, all stanzas are in its log. */
+  logStanzas(): void {
+    this.#lab.file('prosody.cfg.lua', config(this.#data, this.#certificate, ['stanza_debug']));
+  }
+
   /** Asks it to end and waits for that. */
   async stop(): Promise<void> {
     await this.proc.stop();
@@ -70,7 +77,8 @@ function escape(text: string): string {
   return text.replace(/[^A-Za-z0-9]/g, (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
-function config(data: string, {certFile, keyFile}: Certificate): string {
+function config(data: string, {certFile, keyFile}: Certificate, modules: readonly string[] = []): string {
+  const enabled = ['roster', 'saslauth', 'tls', 'disco', 'ping', 'smacks', 'posix', ...modules];
   const tls = `{ certificate = "${certFile}"; key = "${keyFile}" }`;
   const hosts = Object.entries(DOMAINS).map(([hash, domain]) => `VirtualHost "${domain}"\n  password_hash = "${hash}"`);
   return `run_as_root = true
@@ -90,7 +98,7 @@ c2s_require_encryption = true
 authentication = "internal_hashed"
 storage = "internal"
 log = { { levels = { min = "debug" }, to = "console" } }
-modules_enabled = { "roster", "saslauth", "tls", "disco", "ping", "smacks", "posix" }
+modules_enabled = { ${enabled.map((name) => `"${name}"`).join(', ')} }
 modules_disabled = { "s2s", "offline" }
 
 ${hosts.join('\n')}
