@@ -4,7 +4,7 @@
 import {cpSync, mkdirSync, readdirSync, rmSync} from 'node:fs';
 import {basename, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
-import test, {type Implementation} from 'ava';
+import test, {type ExecutionContext, type Implementation} from 'ava';
 import type {HealthItem, NetworkStatus, PeerStatus, Status} from '../../src/status/types.ts';
 import type {IpopNode} from '../lab/ipopd.ts';
 import {Lab, whyNot} from '../lab/lab.ts';
@@ -68,9 +68,10 @@ export async function allLinked(nodes: readonly IpopNode[], timeoutMs = LINKS_MS
   await Promise.all(nodes.map((node) => node.waitLinks(nodes.length - 1, timeoutMs)));
 }
 
-/** Ends nodes without a goodbye, so that the next test can use their sites. */
-export async function killAll(nodes: readonly IpopNode[]): Promise<void> {
-  await Promise.all(nodes.map((node) => node.kill()));
+/** Sees to it that these nodes end with the test, so that the next can use their sites. */
+export function endWith<T extends readonly IpopNode[]>(t: ExecutionContext, nodes: T): T {
+  t.teardown(() => Promise.all(nodes.filter((node) => node.isStarted).map((node) => node.kill())));
+  return nodes;
 }
 
 /** A node's first network. Throws when the node does not answer. */

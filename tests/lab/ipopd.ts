@@ -60,6 +60,10 @@ export class IpopNode {
     return this.#proc;
   }
 
+  get isStarted(): boolean {
+    return this.#proc !== undefined;
+  }
+
   /** Starts ipopd on the router; does not wait for anything. */
   start(): void {
     if (!existsSync(IPOPD)) throw new Error(`${IPOPD} is missing: run scripts/build first.`);
