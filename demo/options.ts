@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The demo's command line.
 
+import {writeFileSync} from 'node:fs';
+import {resolve} from 'node:path';
 import {parseArgs} from 'node:util';
 
 export interface Options {
@@ -34,5 +36,17 @@ export function readOptions(args: string[]): Options {
       json: {type: 'string'},
     },
   });
-  return {keep: values.keep, down: values.down, help: values.help, json: values.json};
+  return {
+    keep: values.keep,
+    down: values.down,
+    help: values.help,
+    json: values.json === undefined ? undefined : writable(values.json),
+  };
+}
+
+/** The file's full path; throws now, and not after the work, if it cannot be written. */
+function writable(file: string): string {
+  const path = resolve(process.env['DEMO_FROM'] ?? '.', file);
+  writeFileSync(path, '');
+  return path;
 }

@@ -51,7 +51,7 @@ function drawSite(site: Site, nat: NatClass | undefined): string[] {
       `maps ${plain(nat?.mapping, 'port')}`,
       `lets ${plain(nat?.filtering, 'who')}`,
       `LAN  ${site.lanAddress} (br-lan)`,
-      ...hosts.map((host, i) => host),
+      ...hosts,
     ]),
   ];
 }

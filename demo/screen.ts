@@ -25,7 +25,6 @@ export function headline(text: string): void {
 
 /** Length without colours. */
 export function widthOf(text: string): number {
-  // eslint-disable-next-line no-control-regex
   return [...text.replace(/\x1b\[\d+m/g, '')].length;
 }
 

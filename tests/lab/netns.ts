@@ -87,21 +87,28 @@ export function connect(a: Netns, aDevice: string, b: Netns, bDevice: string): v
   b.ip(`link set ${bDevice} up`);
 }
 
-/** Kills what runs in a namespace and deletes it; one that does not exist is fine. */
+/** Kills what runs in a namespace and deletes it; one that does not exist, or that somebody else deletes meanwhile, is fine. */
 export function deleteNetns(name: string): void {
   if (!listNetns().includes(name)) return;
-  for (let round = 0; round < 20; round++) {
-    const pids = runSync(['ip', 'netns', 'pids', name]).split('\n').filter(Boolean).map(Number);
-    if (pids.length === 0) break;
-    for (const pid of pids) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // It ended by itself.
-      }
+  try {
+    for (let round = 0; round < 20 && killInside(name) > 0; round++);
+    runSync(['ip', 'netns', 'del', name]);
+  } catch (error) {
+    if (listNetns().includes(name)) throw error;
+  }
+}
+
+/** Returns how many processes there were. */
+function killInside(name: string): number {
+  const pids = runSync(['ip', 'netns', 'pids', name]).split('\n').filter(Boolean).map(Number);
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It ended by itself.
     }
   }
-  runSync(['ip', 'netns', 'del', name]);
+  return pids.length;
 }
 
 /** Names of all namespaces of this machine. */
