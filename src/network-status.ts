@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What one network says of itself, in the words of status/.
 
-import type {IpopError} from './base/errors.ts';
+import {answerOf, type IpopError} from './base/errors.ts';
 import type {Millis} from './base/time.ts';
 import {macText} from './l2switch/frame.ts';
 import type {PortId} from './native/datapath.ts';
@@ -30,8 +30,8 @@ export function partsOf(network: Network, native: Native, now: Millis): NetworkP
     peers: links.peers(now),
     fdb: {entries, limit, evicted, moved},
     macsOf: (port) => macs.get(port) ?? 0,
-    countersOf: (port) => attempt(() => native.portCounters(port)),
-    pathOf: (port) => attempt(() => pathOf(native.linkInfo(port))),
+    countersOf: (port) => answerOf(() => native.portCounters(port)),
+    pathOf: (port) => answerOf(() => pathOf(native.linkInfo(port))),
   };
 }
 
@@ -71,13 +71,4 @@ function countByPort({fdb}: Network, now: Millis): Map<PortId, number> {
   const counts = new Map<PortId, number>();
   for (const {port} of fdb.entries(now)) counts.set(port, (counts.get(port) ?? 0) + 1);
   return counts;
-}
-
-/** A port may go between two questions. */
-function attempt<T>(question: () => T): T | undefined {
-  try {
-    return question();
-  } catch {
-    return undefined;
-  }
 }

@@ -3,7 +3,7 @@
 // what one of them wants of another, or of native, passes through here.
 
 import type {Log, LogLevel} from './base/log.ts';
-import {IpopError, textOf} from './base/errors.ts';
+import {answerOf, IpopError, textOf} from './base/errors.ts';
 import {type Deadline, earliest, type Millis} from './base/time.ts';
 import {LanPort} from './controller/lan-port.ts';
 import {Switch} from './l2switch/switch.ts';
@@ -111,8 +111,8 @@ export class Network {
         this.links.handleInterfacesChanged(now);
         return false; // every network wants it
       case 'gap':
-        this.fdb.handleGap(now);
-        return false;
+        this.#readAnew(now);
+        return false; // every network wants it
       default:
         return false;
     }
@@ -194,6 +194,17 @@ export class Network {
     }
   }
 
+  /** After lost records: what would not be told a second time is asked for. */
+  #readAnew(now: Millis): void {
+    const {native} = this.#deps;
+    const {port} = this.lan;
+    this.fdb.handleGap(now);
+    this.links.handleGap((link) => answerOf(() => native.linkInfo(link).state !== 'lost') !== true, now);
+    if (port !== undefined && answerOf(() => native.portCounters(port)) === undefined)
+      this.lan.handlePortGone(port, now);
+    else this.lan.handleInterfacesChanged(now);
+  }
+
   /** A call that may fail because its object has just gone: its end is reported by an event of its own. */
   #try(call: () => unknown): void {
     try {
@@ -222,7 +233,11 @@ export class Network {
           native.enablePort(port, true);
           this.fdb.handlePortUp(port, 'lan', nowMs());
         },
-        onPortDown: (port) => this.fdb.handlePortDown(port, nowMs()),
+        onPortDown: (port) => {
+          this.fdb.handlePortDown(port, nowMs());
+          // Its device is gone, its handle and descriptors are not.
+          this.#try(() => native.closePort(port));
+        },
         onChange: (state) => {
           this.#lanSince = nowMs();
           if ('error' in state) this.#log('warning', 'bridge', state.error.message);

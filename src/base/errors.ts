@@ -18,3 +18,12 @@ export class IpopError extends Error {
 export function textOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : `${thrown}`;
 }
+
+/** What a question gives; undefined when it fails, as when what it is about has just gone. */
+export function answerOf<T>(question: () => T): T | undefined {
+  try {
+    return question();
+  } catch {
+    return undefined;
+  }
+}

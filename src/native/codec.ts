@@ -143,6 +143,7 @@ export function decodeLinkInfo(bytes: Uint8Array): LinkInfo {
     return Number.isFinite(value) ? value : 0;
   };
   return {
+    state: map['state'] ?? '',
     local: map['local'] ?? '',
     remote: map['remote'] ?? '',
     localType: map['local_type'] ?? '',

@@ -108,6 +108,8 @@ export type NativeEvent =
   | {readonly type: 'gap'; readonly missed: number};
 
 export interface LinkInfo {
+  /** new, connecting, up or lost. */
+  readonly state: string;
   readonly local: string;
   readonly remote: string;
   readonly localType: string;

@@ -234,6 +234,7 @@ function pairOf(a: string, b: string): string {
 export function infoOf(end: WireEnd): LinkInfo {
   const address = (candidate: string | undefined): string => candidate?.split(' ').slice(4, 6).join(':') ?? '';
   return {
+    state: end.state === 'over' ? 'lost' : end.state,
     local: address(end.candidate),
     remote: address(end.peer?.candidate),
     localType: 'host',

@@ -146,6 +146,13 @@ export class LinkManager {
     return this.#withPort(port, now, (link) => link.handleMessage(bytes, now));
   }
 
+  /** Records were lost, the end of a link perhaps among them, which is never told twice: native is asked for each. */
+  handleGap(isLost: (port: PortId) => boolean, now: Millis): void {
+    const text = 'The link ended while the daemon was too slow to hear why';
+    for (const [port, link] of [...this.#byPort]) if (isLost(port)) link.handleLost('internal', text, now);
+    this.#startDue(now);
+  }
+
   /** Local addresses changed: what backs off tries again soon. */
   handleInterfacesChanged(now: Millis): void {
     for (const link of this.#links.values()) link.handleInterfacesChanged(now);

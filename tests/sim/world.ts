@@ -452,6 +452,7 @@ export class World {
 }
 
 const INFO: LinkInfo = {
+  state: 'up',
   local: '',
   remote: '',
   localType: 'host',

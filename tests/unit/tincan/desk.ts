@@ -15,6 +15,7 @@ export const [low, high] = [newIdentity(), newIdentity()].sort((a, b) => (a.id <
   Identity,
 ];
 export const INFO: LinkInfo = {
+  state: 'up',
   local: '192.0.2.2:5000',
   remote: '198.51.100.7:41022',
   localType: 'host',

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// One network over a native half that the test plays.
+
+import test from 'ava';
+import {NativeError} from '../../src/native/datapath.ts';
+import type {Native} from '../../src/native/native.ts';
+import {Network, type NetworkDeps} from '../../src/network.ts';
+
+/** A network with its tap; `calls` are those to native, `gone` are ports that native does not know any more. */
+function network() {
+  const calls: string[] = [];
+  const gone = new Set<number>();
+  let ports = 0;
+  const port = (name: string, id: number) => {
+    calls.push(`${name} ${id}`);
+    if (gone.has(id)) throw new NativeError(name, 2, `there is no port ${id}`);
+  };
+  const native: Partial<Native> = {
+    openSwitch: () => 1,
+    openTap: () => ++ports,
+    joinBridge: (id) => port('join', id),
+    enablePort: (id) => port('enable', id),
+    closePort: (id) => void calls.push(`close ${id}`),
+    flushRules: () => 0,
+    portCounters: (id) => {
+      port('counters', id);
+      return {rxFrames: 0, rxBytes: 0, txFrames: 0, txBytes: 0, upcalls: 0, drops: {}};
+    },
+  };
+  const nothing = () => new Uint8Array();
+  const deps: NetworkDeps = {
+    native: native as Native,
+    self: {id: 'a'.repeat(40), name: 'office', publicKey: nothing(), boot: 1},
+    crypto: {sign: nothing, verify: () => false, sha256: nothing, randomBytes: nothing, random: () => 0},
+    xmpp: {
+      openStream: () => ({write: () => undefined, close: () => undefined}),
+      hash: nothing,
+      hmac: nothing,
+      pbkdf2: async () => nothing(),
+      randomBytes: nothing,
+      nowMs: () => 0,
+      after: () => () => undefined,
+    },
+    log: () => undefined,
+    nowMs: () => 0,
+    onActivity: () => undefined,
+  };
+  const one = new Network(deps, {
+    network: 'home',
+    account: {jid: 'a@example.org', password: 'x', host: 'example.org', port: 5223, caFile: undefined},
+    room: {jid: 'home@rooms.example.org', owner: false, members: []},
+    bridge: {name: 'br-lan', tap: 'ipop0', mtuBytes: 1500},
+    stun: [],
+    turn: [],
+  });
+  one.start(0);
+  calls.length = 0;
+  return {one, calls, gone};
+}
+
+test('a tap that somebody deleted is closed before a new one is made, or its descriptors would stay', (t) => {
+  const {one, calls} = network();
+  one.handleEvent({type: 'port-gone', port: 1, text: 'deleted'}, 1);
+  t.deepEqual(calls, ['close 1', 'enable 2', 'join 2']);
+});
+
+test('a tap whose end was among lost records is found out and made anew', (t) => {
+  const {one, calls, gone} = network();
+  one.handleEvent({type: 'gap', missed: 3}, 1);
+  t.deepEqual(calls, ['counters 1', 'join 1']);
+  gone.add(1);
+  one.handleEvent({type: 'gap', missed: 3}, 2);
+  t.deepEqual(calls.slice(2), ['counters 1', 'close 1', 'enable 2', 'join 2']);
+  t.is(one.lan.port, 2);
+});
