@@ -34,6 +34,9 @@ export const SETTLED_MS = 30_000;
 export const OFFERS_AT_ONCE = 8;
 /** Answers in progress at once. More than offers, or nodes that all offer would all wait for each other; over it: `busy`. */
 export const ANSWERS_AT_ONCE = 32;
+/** New offers taken from one peer: so many at once, then one every so often, or it could make us open and close agents without end. */
+export const OFFERS_TAKEN_BURST = 8;
+export const OFFERS_TAKEN_EVERY_MS = 2_000;
 /** Candidates of one side of one attempt; the rest is dropped. A host with 8 addresses and 3 servers has 32. */
 export const CANDIDATES = 32;
 /** Peers remembered; one that left and has no link gives way, else the newcomer is refused. Native carries 128 links. */

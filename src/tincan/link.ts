@@ -17,6 +17,7 @@ import type {LinkDescription, LinkInfo, PortId} from '../native/datapath.ts';
 import type {LinkStateName} from '../status/types.ts';
 import {Attempt, type AttemptStart} from './attempt.ts';
 import {backoffMs} from './backoff.ts';
+import {Budget} from './budget.ts';
 import {parseMessage, writeMessage} from './hello.ts';
 import {checkDescription, type Generation, REFUSAL_CODES, shortId} from './identity.ts';
 import {
@@ -26,6 +27,8 @@ import {
   GATHERING_MS,
   HELLO_MS,
   OFFER_WAIT_MS,
+  OFFERS_TAKEN_BURST,
+  OFFERS_TAKEN_EVERY_MS,
   REFUSAL_SHOWN_MS,
   RESEND_MS,
   SETTLED_MS,
@@ -55,7 +58,9 @@ export class Link {
   generation: number;
   readonly #context: LinkContext;
   #state: State = {name: 'idle', dueAt: undefined};
-  #taken: Generation | undefined;
+  /** The last offer taken from the peer. */
+  #taken: (Generation & {readonly nonce: string}) | undefined;
+  readonly #offersTaken: Budget;
   #error: LinkError | undefined;
   #opens = 0;
   /** Candidates that overtook their offer: of the last such session only. */
@@ -67,6 +72,7 @@ export class Link {
     this.id = id;
     this.generation = generation;
     this.since = now;
+    this.#offersTaken = new Budget(OFFERS_TAKEN_BURST, OFFERS_TAKEN_EVERY_MS, now);
   }
 
   // ---- the peer's presence
@@ -130,6 +136,8 @@ export class Link {
   handleSignalFailed(signal: Signal, error: IpopError, now: Millis): void {
     const state = this.#state;
     if (state.name !== 'checking' || state.attempt.start.sid !== signal.sid) return;
+    // Too much is on its way already; it is sent again.
+    if (error.code === 'busy') return;
     const {attempt} = state;
     if (signal.type !== attempt.start.role || attempt.info || (signal.type === 'offer' && attempt.hasRemote)) return;
     this.#fail(error.code, `Cannot reach the peer over XMPP: ${error.message}`, now, {tellPeer: false});
@@ -294,9 +302,10 @@ export class Link {
     const current = this.#current(signed.nonce);
     // Sent again because our answer was late or lost.
     if (current?.start.role === 'answer') return this.#state.name === 'checking' ? current.resend() : undefined;
+    // Both come from delays, not from somebody who tampers: they are no refusals for people to look at.
+    if (!this.present) return this.#refuse(signed.nonce, 'unknown-peer', 'not seen in the room');
+    if (signed.nonce === this.#taken?.nonce) return this.#refuse(signed.nonce, 'ended', 'the try is over');
     try {
-      if (!this.present)
-        throw new IpopError('not-the-sender', `Cannot accept the offer: its sender is not in the room`);
       checkDescription(signed, {self: self.id, sender: this.id, network, last: this.#taken}, this.#context);
     } catch (error) {
       if (!(error instanceof IpopError)) throw error;
@@ -307,7 +316,8 @@ export class Link {
     if (!this.trying && !this.#context.mayAnswer()) {
       return this.#refuse(signed.nonce, 'busy', 'too many links are being set up, try again');
     }
-    this.#taken = {boot: signed.boot, generation: signed.generation};
+    if (!this.#offersTaken.take(now)) return this.#refuse(signed.nonce, 'busy', 'too many offers, try again later');
+    this.#taken = {boot: signed.boot, generation: signed.generation, nonce: signed.nonce};
     this.name = signed.name;
     this.#discard();
     this.#begin('answer', signed.nonce, signed.generation, now);

@@ -362,3 +362,52 @@ test('a bye closes the link without a test of XMPP', (t) => {
   t.deepEqual(desk.take().map(brief), ['port-down', 'close']);
   t.is(desk.peer.error?.code, 'bye');
 });
+
+test('a link whose end was among lost records is found out and made anew', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  desk.manager.handleGap(() => false, 10);
+  t.is(desk.state, 'up');
+  desk.manager.handleGap((port) => port === 7, 20);
+  t.deepEqual(desk.take().map(brief), ['port-down', 'close', 'probe-session', 'signal terminate internal']);
+  t.is(desk.manager.peers(20)[0]?.state, 'backoff');
+});
+
+test('a peer cannot make us open links without end', (t) => {
+  const desk = new Desk(high, low);
+  desk.online(0);
+  const take = (generation: number, now: number) => {
+    const nonce = generation.toString(16).padStart(32, '0');
+    const offer = desk.offer({generation, nonce});
+    desk.signal({type: 'offer', sid: nonce, signed: offer}, now);
+    return desk.take().map(brief);
+  };
+  for (let i = 0; i < 8; i++) t.deepEqual(take(10 + i, i), ['open answer']);
+  t.deepEqual(take(30, 10), ['signal terminate busy']);
+  t.deepEqual(take(31, 2_100), ['open answer']);
+});
+
+test('a late copy of an offer, or one of a peer that has just left, is no sign of tampering', (t) => {
+  const desk = new Desk(high, low);
+  desk.online(0);
+  const offer = desk.offer({});
+  desk.signal({type: 'offer', sid: offer.nonce, signed: offer}, 1);
+  desk.opened(7, 1);
+  desk.manager.handleLost(7, 'ice-failed', 'No pair works', 2);
+  desk.take();
+  desk.signal({type: 'offer', sid: offer.nonce, signed: offer}, 3);
+  t.deepEqual(desk.take().map(brief), ['signal terminate ended']);
+  desk.manager.handleMemberOffline(low.id, 4);
+  const next = desk.offer({generation: 4, nonce: 'ab'.repeat(16)});
+  desk.signal({type: 'offer', sid: next.nonce, signed: next}, 5);
+  t.deepEqual(desk.take().map(brief), ['signal terminate unknown-peer']);
+  t.is(desk.peer.error?.code, 'ice-failed');
+});
+
+test('an offer that has to wait for room on the XMPP stream is not given up', (t) => {
+  const desk = new Desk(low, high);
+  desk.offered(7, 0);
+  const signal = {type: 'offer', sid: desk.sid, signed: desk.sent} as const;
+  desk.manager.handleSignalFailed(JID, signal, new IpopError('busy', 'x'), 1);
+  t.is(desk.state, 'checking');
+});
