@@ -38,3 +38,12 @@ export function retryDelayMs(code: string, failures: number, random: number): nu
   const cap = Math.min(CAP_MS, FIRST_CAP_MS * 2 ** Math.min(failures - 1, 16));
   return Math.round(FLOOR_MS + random * (cap - FLOOR_MS));
 }
+
+/**
+ * Delay before the room is asked again after it refused us `refusals` times in a row (from 1): the owner often makes it in the same
+ * second. Half of a doubling span is jitter.
+ */
+export function rejoinDelayMs(refusals: number, random: number): number {
+  const span = Math.min(CAP_MS, 500 * 2 ** Math.min(refusals - 1, 16));
+  return Math.round(span * (0.5 + random / 2));
+}

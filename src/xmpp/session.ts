@@ -11,7 +11,7 @@ import jidOf from '@xmpp/jid';
 import {hex} from '../base/bytes.ts';
 import {IpopError, textOf} from '../base/errors.ts';
 import type {XmppState} from '../status/types.ts';
-import {retryDelayMs, severityOf} from './backoff.ts';
+import {rejoinDelayMs, retryDelayMs, severityOf} from './backoff.ts';
 import {forgetRequests, ServerConnection, type Resumable} from './connection.ts';
 import {Liveness, PROBE_LIMIT_MS} from './liveness.ts';
 import {Room, type RoomIo} from './muc.ts';
@@ -24,7 +24,6 @@ const STREAM_TIMEOUT_MS = 7_000;
 /** A few round trips, and PBKDF2 on a slow router. */
 const LOGIN_LIMIT_MS = 15_000;
 const JOIN_LIMIT_MS = 20_000;
-const REJOIN_MS = 5_000;
 const STOP_LIMIT_MS = 2_000;
 const JINGLE_LIMIT_MS = 15_000;
 const ROOM_REQUEST_LIMIT_MS = 10_000;
@@ -47,6 +46,8 @@ class Session implements XmppSession {
   #state: XmppState = 'offline';
   #running = false;
   #failures = 0;
+  /** By the room, in a row. */
+  #refusals = 0;
   #lastTryMs = Number.NEGATIVE_INFINITY;
   #onlineSinceMs: number | undefined;
   #lastError: IpopError | undefined;
@@ -252,6 +253,7 @@ class Session implements XmppSession {
     this.#limit(STEADY_MS, () => {
       this.#failures = 0;
     });
+    this.#refusals = 0;
     this.#onlineSinceMs = this.#deps.nowMs();
     this.#enter('online', undefined);
   }
@@ -259,8 +261,9 @@ class Session implements XmppSession {
   #onRoomRefused(error: IpopError): void {
     const connection = this.#connection;
     if (!connection || !this.#isUp) return;
-    this.#limit(REJOIN_MS, () => this.#join(this.#roomIo(connection)));
-    this.#enter('waiting', error, this.#deps.nowMs() + REJOIN_MS);
+    const delayMs = rejoinDelayMs(++this.#refusals, this.#random());
+    this.#limit(delayMs, () => this.#join(this.#roomIo(connection)));
+    this.#enter('waiting', error, this.#deps.nowMs() + delayMs);
   }
 
   #onJingle(from: string, jingle: Element): string | undefined {
@@ -284,6 +287,12 @@ class Session implements XmppSession {
     });
   }
 
+  /** In 0..1, for jitter. */
+  #random(): number {
+    const [a = 0, b = 0] = this.#deps.randomBytes(2);
+    return (a * 256 + b) / 65535;
+  }
+
   /** Ids cannot be guessed: whoever knows one could answer in another's name. */
   #request(connection: ServerConnection, iq: Element, limitMs: number): Promise<Element> {
     iq.attrs['id'] = hex(this.#deps.randomBytes(8));
@@ -300,8 +309,7 @@ class Session implements XmppSession {
     if (this.#onlineSinceMs !== undefined && this.#deps.nowMs() - this.#onlineSinceMs >= STEADY_MS) this.#failures = 0;
     this.#onlineSinceMs = undefined;
     this.#failures++;
-    const [a = 0, b = 0] = this.#deps.randomBytes(2);
-    const delayMs = atOnce ? 0 : retryDelayMs(error.code, this.#failures, (a * 256 + b) / 65535);
+    const delayMs = atOnce ? 0 : retryDelayMs(error.code, this.#failures, this.#random());
     this.#limit(delayMs, () => this.#connect());
     const state = severityOf(error.code) === 'refused' ? 'stopped' : 'offline';
     this.#enter(state, error, this.#deps.nowMs() + delayMs);

@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import fc from 'fast-check';
-import {retryDelayMs} from '../../../src/xmpp/backoff.ts';
+import {rejoinDelayMs, retryDelayMs} from '../../../src/xmpp/backoff.ts';
 
 test('tries again within 1 s first and within 5 s always, so that links are back 10 s after an outage', (t) => {
   fc.assert(
@@ -28,4 +28,12 @@ test('leaves a refused password alone for 5 minutes, and certificate faults and 
   for (const code of ['tls-unknown-ca', 'tls-expired', 'ca-file', 'conflict', 'server-signature']) {
     t.is(retryDelayMs(code, 1, 0), 60_000);
   }
+});
+
+test('asks a room that refused within half a second first, then up to every 5 s', (t) => {
+  t.deepEqual(
+    [1, 2, 3, 4, 5, 100].map((refusals) => rejoinDelayMs(refusals, 1)),
+    [500, 1_000, 2_000, 4_000, 5_000, 5_000],
+  );
+  t.is(rejoinDelayMs(1, 0), 250);
 });

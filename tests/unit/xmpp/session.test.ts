@@ -450,15 +450,17 @@ test('bytes of a connection given up long ago change nothing', async (t) => {
   t.deepEqual(world.states, []);
 });
 
-test('the room is tried again each 5 s while we are no member, on the same stream', async (t) => {
+test('the room is tried again soon, then each 5 s at most while we are no member, on the same stream', async (t) => {
   let tries = 0;
   const refused = `<presence type='error' from='${ROOM}/${NICK}'><error type='auth'><registration-required xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>`;
-  const world = run(t, {room: () => (++tries < 4 ? refused : selfPresence())});
+  const world = run(t, {room: () => (++tries < 8 ? refused : selfPresence())});
   world.session.start();
-  await world.clock.advance(14_000);
+  await world.clock.advance(600);
+  t.true(tries >= 2);
+  await world.clock.advance(8_000);
   t.is(world.states.at(-1), 'waiting not-a-member');
-  await world.clock.advance(2_000);
+  await world.clock.advance(16_000);
   t.is(world.states.at(-1), 'online');
-  t.is(tries, 4);
+  t.is(tries, 8);
   t.is(world.servers.length, 1);
 });
