@@ -123,7 +123,7 @@ function judgePeers({peers, xmpp}: NetworkStatus, add: Add): void {
     if (peer.path?.kind === 'relay') {
       add(
         'relay-in-use',
-        `${name}: no direct path worked, traffic passes relay ${relayOf(peer)}: open UDP at one end for a direct one`,
+        `${name}: no direct path worked (usually a NAT that takes a new port for each destination), traffic passes relay ${relayOf(peer)}: open UDP at one end for a direct one`,
       );
     }
   }

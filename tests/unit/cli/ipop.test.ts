@@ -29,7 +29,7 @@ test('status is a header, aligned peers and problems', (t) => {
       'parents 22222222   up              relay 203.0.113.9:50002     1.2 GB   310 MB   14     12 m',
       'kept from crossing: 12 DHCP',
       '! peer-down   boat (33333333) is in the room but not linked (backoff) after 3 tries: No path to the peer worked within 10 s; next try in 4 s',
-      '! relay-in-use   parents (22222222): no direct path worked, traffic passes relay 203.0.113.9:50000 - 203.0.113.9:50002: open UDP at one end for a direct one',
+      '! relay-in-use   parents (22222222): no direct path worked (usually a NAT that takes a new port for each destination), traffic passes relay 203.0.113.9:50000 - 203.0.113.9:50002: open UDP at one end for a direct one',
       '',
     ].join('\n'),
   );
