@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-import xml, {type Element, Parser} from '@xmpp/xml';
+import xml, {type Element} from '@xmpp/xml';
+import Parser from '@xmpp/xml/lib/Parser.js';
 import test from 'ava';
 import fc from 'fast-check';
 import {IpopError} from '../../../src/base/errors.ts';
