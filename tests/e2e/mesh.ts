@@ -229,6 +229,11 @@ export function describe(peer: PeerStatus | undefined): string {
   return `${state}${path ? ` ${path.kind} ${path.local} ${path.remote}` : ''}${error ? ` (${error.code}: ${error.text})` : ''}, ${attempts} tries`;
 }
 
+/** Lets a fault last that long. */
+export async function passed(ms: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 /** Seconds with two digits, for log lines. */
 export function sec(ms: number): string {
   return `${(ms / 1000).toFixed(2)} s`;

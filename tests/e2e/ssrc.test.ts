@@ -4,9 +4,8 @@
 
 import test, {type ExecutionContext} from 'ava';
 import {blast, type BlastResult} from '../lab/tools.ts';
-import {until} from '../lab/wait.ts';
 import {labTest, TWO_SITES, worldOf} from './kit.ts';
-import {Mesh, pair, sec} from './mesh.ts';
+import {Mesh, pair, passed, sec} from './mesh.ts';
 
 const PPS = 16_000;
 const LEAST_PPS = 15_000;
@@ -63,11 +62,6 @@ async function blackHole(t: ExecutionContext, from: string, to: string): Promise
     },
   );
   return {...result, cutMs};
-}
-
-async function passed(ms: number): Promise<void> {
-  const start = performance.now();
-  await until(`${ms} ms to pass`, ms + 5_000, () => performance.now() - start >= ms);
 }
 
 labTest('after 5 s in a black hole at 15 000 datagrams/s a link carries again within 2 s', async (t) => {
