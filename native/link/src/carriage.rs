@@ -4,7 +4,7 @@
 use ipop_base::{Drop, DropCounters, Frame, VnetHeader};
 
 use crate::fragment::{self, PieceHeader, Reassembly};
-use crate::report::{Exhausted, Progress, REPORT_LEN, Report, Reporter};
+use crate::report::{Exhausted, Progress, REPORT_LEN, Report, Reporter, Sources};
 use crate::{mss, rtp};
 
 const KIND_WHOLE: u8 = 1;
@@ -164,6 +164,7 @@ pub enum Received<'a> {
 /// The receiving side of one link.
 #[derive(Debug)]
 pub struct Receiver {
+    sources: Sources,
     reporter: Reporter,
     reassembly: Reassembly,
 }
@@ -171,11 +172,14 @@ pub struct Receiver {
 impl Receiver {
     /// Starts the report timer at `now_ms`.
     pub fn new(now_ms: u64) -> Self {
-        Self { reporter: Reporter::new(now_ms), reassembly: Reassembly::default() }
+        Self { sources: Sources::default(), reporter: Reporter::new(now_ms), reassembly: Reassembly::default() }
     }
 
     /// Takes one RTP packet. The flag is true when a report is due at once.
     pub fn packet<'a>(&mut self, packet: &'a [u8], now_ms: u64, drops: &DropCounters) -> (Received<'a>, bool) {
+        if let Some(ssrc) = rtp::source(packet) {
+            self.sources.packet(ssrc);
+        }
         let Some(rtp::Packet { ssrc, sequence, payload }) = rtp::parse(packet) else {
             drops.count(Drop::CarriageMalformed);
             return (Received::Nothing, false);
@@ -187,6 +191,11 @@ impl Receiver {
             drops.count(Drop::CarriageMalformed);
         }
         (received.unwrap_or(Received::Nothing), due)
+    }
+
+    /// True when the peer used more SSRCs than an honest one can: the link must be given up.
+    pub fn has_too_many_sources(&self) -> bool {
+        self.sources.are_too_many()
     }
 
     /// True when a report should be sent.

@@ -34,6 +34,8 @@ const HOLD_MS: u64 = 300;
 const MAX_CANDIDATES: usize = 64;
 /// Bytes that may wait in the control channel, either way.
 const MAX_WAITING: usize = 64 * 1024;
+/// Messages a peer may send in a second; it needs two in a link's life. What others have to say waits in the same queue.
+const MAX_MESSAGES: u32 = 200;
 /// How often the selected pair is looked up again, for `info`.
 const PAIR_REFRESH_MS: u64 = 5_000;
 
@@ -111,12 +113,27 @@ struct Signal {
     released: bool,
 }
 
-/// Messages of the peer that came before the link was up.
+/// Messages of the peer.
 #[derive(Debug, Default)]
 struct Control {
     up: bool,
-    bytes: usize,
+    /// Those that came before the link was up, and their bytes.
     waiting: Vec<Vec<u8>>,
+    bytes: usize,
+    /// When the current second began, and how many came in it.
+    second_ms: u64,
+    in_second: u32,
+}
+
+impl Control {
+    /// Counts a message; false when it is more than a second's share.
+    fn admit(&mut self, now_ms: u64) -> bool {
+        if now_ms.saturating_sub(self.second_ms) >= 1000 {
+            (self.second_ms, self.in_second) = (now_ms, 0);
+        }
+        self.in_second += 1;
+        self.in_second <= MAX_MESSAGES
+    }
 }
 
 /// The agent, unless it was not made yet or is gone.

@@ -276,6 +276,44 @@ fn garbage_from_the_peer_is_counted_and_the_next_frame_arrives() {
     wait_until("frame", || *b.sink.frames.lock().unwrap() == [frame(60)]);
 }
 
+/// A packet of a source of its own, as a hostile peer may send them without end.
+fn from_source(ssrc: u32) -> [u8; 40] {
+    let mut packet = [0u8; 40];
+    crate::rtp::write(&mut packet, ssrc, 1, 0);
+    packet
+}
+
+#[test]
+fn a_peer_with_ever_new_sources_is_given_up_before_they_fill_the_memory() {
+    let Some(_guard) = network() else { return };
+    let (mut a, mut b) = up();
+    let track = a.inner().track_id();
+    // 1025 are what an honest sender may use.
+    for ssrc in 1..=1025 {
+        assert!(crate::agent::send(track, &from_source(ssrc)));
+    }
+    a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
+    wait_until("frame", || *b.sink.frames.lock().unwrap() == [frame(60)]);
+    for ssrc in 1026..=3000 {
+        crate::agent::send(track, &from_source(ssrc));
+    }
+    assert_eq!(b.lost_code(&mut a), "ssrc-exhausted");
+}
+
+#[test]
+fn a_peer_that_floods_the_control_channel_is_given_up_and_leaves_room_in_the_queue() {
+    let Some(_guard) = network() else { return };
+    let (mut a, mut b) = up();
+    b.poll();
+    let start = Instant::now();
+    while a.info().get("state") == Some("up") && start.elapsed() < LIMIT {
+        let _ = a.links.send(a.link, b"{\"type\":\"flood\"}");
+    }
+    assert_eq!(b.lost_code(&mut a), "internal");
+    assert!(b.records.len() < 512, "{} records of the peer's choice", b.records.len());
+    assert_eq!(b.queue.counters().1, 0, "dropped");
+}
+
 /// Packets of this length are lost on the way in.
 const LOST_LEN: usize = 1100;
 

@@ -18,6 +18,9 @@ pub const UNREPORTED_MAX: u64 = 16_384;
 const IN_FLIGHT_MAX: u64 = 28_672;
 /// New SSRCs in one link's life: each costs the receiver memory, and all differ.
 pub const SSRC_CHANGES_MAX: usize = 1024;
+/// Sources a peer may use in one link's life: twice what an honest one can. SRTP keeps 400 bytes for each until the link ends, and looks
+/// through all of them for a packet of a new one.
+const SOURCES_MAX: usize = 2 * (SSRC_CHANGES_MAX + 1);
 /// Nothing heard for so long although something was sent that asks for a report.
 const SILENCE_ASKED_MS: u64 = 12_000;
 /// Nothing heard for so long in any case.
@@ -121,6 +124,28 @@ impl Reporter {
         self.last_report_ms = now_ms;
         self.number = self.number.wrapping_add(1);
         Report { ssrc: self.ssrc, received: self.received, highest: self.highest, number: self.number }
+    }
+}
+
+/// The sources a peer has used, counted without remembering more than the last two: a packet that was overtaken is of one of those.
+#[derive(Debug, Default)]
+pub struct Sources {
+    recent: [Option<u32>; 2],
+    count: usize,
+}
+
+impl Sources {
+    /// Takes note of a packet's source.
+    pub fn packet(&mut self, ssrc: u32) {
+        if !self.recent.contains(&Some(ssrc)) {
+            self.recent = [Some(ssrc), self.recent[0]];
+            self.count += 1;
+        }
+    }
+
+    /// True when these are more than an honest peer uses.
+    pub fn are_too_many(&self) -> bool {
+        self.count > SOURCES_MAX
     }
 }
 

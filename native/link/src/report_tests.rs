@@ -28,6 +28,17 @@ fn a_report_reads_back() {
 }
 
 #[test]
+fn a_peer_may_use_twice_as_many_sources_as_an_honest_one_and_late_packets_count_once() {
+    let mut sources = Sources::default();
+    for ssrc in 1..=2050 {
+        [ssrc, ssrc.max(2) - 1, ssrc].into_iter().for_each(|ssrc| sources.packet(ssrc));
+        assert!(!sources.are_too_many(), "{ssrc}");
+    }
+    sources.packet(9999);
+    assert!(sources.are_too_many());
+}
+
+#[test]
 fn a_report_follows_the_first_packet_by_250_ms() {
     let mut reporter = Reporter::new(0);
     assert!(!reporter.packet(9, 100, true, 1000));

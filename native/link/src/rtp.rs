@@ -30,6 +30,12 @@ pub fn parse(packet: &[u8]) -> Option<Packet<'_>> {
     Some(Packet { ssrc, sequence, payload })
 }
 
+/// The source of any RTP or RTCP packet, also of one that `parse` refuses (told apart as in RFC 5761, section 4). None when it is cut short.
+pub fn source(packet: &[u8]) -> Option<u32> {
+    let at = if (64..=95).contains(&(packet.get(1)? & 0x7f)) { 4 } else { 8 };
+    Some(u32::from_be_bytes(*packet.get(at..)?.first_chunk()?))
+}
+
 /// Writes a header into the first 12 bytes. `timestamp` runs at 90 kHz, the clock rate of the payload type.
 pub fn write(packet: &mut [u8], ssrc: u32, sequence: u16, timestamp: u32) {
     packet[0] = 0x80;
@@ -48,6 +54,19 @@ mod tests {
         let mut packet = [7u8; 20];
         write(&mut packet, 0x0102_0304, 65535, 90_000);
         assert_eq!(parse(&packet), Some(Packet { ssrc: 0x0102_0304, sequence: 65535, payload: &[7; 8] }));
+    }
+
+    #[test]
+    fn every_packet_with_a_source_has_it_read() {
+        let mut packet = [7u8; 12];
+        write(&mut packet, 0x0102_0304, 1, 0);
+        assert_eq!(source(&packet), Some(0x0102_0304));
+        packet[0] = 0xb1;
+        assert_eq!(source(&packet), Some(0x0102_0304), "one that is refused");
+        assert_eq!(source(&packet[..11]), None);
+        let rtcp = [0x80, 201, 0, 1, 9, 8, 7, 6];
+        assert_eq!(source(&rtcp), Some(0x0908_0706));
+        assert_eq!(source(&rtcp[..7]), None);
     }
 
     #[test]

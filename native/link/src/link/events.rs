@@ -135,7 +135,10 @@ impl Link {
     /// Messages follow the LINK_UP record, in their order.
     fn on_control(&self, message: &[u8]) {
         let mut control = lock(&self.control);
-        if control.up {
+        if !control.admit(self.now_ms()) {
+            drop(control);
+            self.lose("internal", "the peer sent more than 200 control messages within a second");
+        } else if control.up {
             self.queue.push(RecordType::LinkMessage, self.handle, &[message]);
         } else if control.bytes + message.len() <= MAX_WAITING {
             control.bytes += message.len().max(1);
@@ -149,11 +152,14 @@ impl Link {
     fn on_packet(&self, packet: &[u8]) {
         let now = self.now_ms();
         self.rtp_received.fetch_add(1, Ordering::Relaxed);
-        let (received, report) = {
+        let (received, report, too_many) = {
             let mut receiver = lock(&self.receiver);
             let (received, due) = receiver.packet(packet, now, &self.drops);
-            (received, due.then(|| receiver.report(now)))
+            (received, due.then(|| receiver.report(now)), receiver.has_too_many_sources())
         };
+        if too_many {
+            return self.lose("ssrc-exhausted", "the peer used more SSRCs than a link may have");
+        }
         if let Some(report) = report {
             self.send_report(&report, now);
         }
