@@ -118,6 +118,16 @@ fn snap_hides_nothing_before_or_behind_a_tag() {
     assert_eq!(judge(&tagged(&[0x8100], &snap(&ipv4(UDP, 0, &[], &udp(67))))), Err(Drop::GuardDhcp));
 }
 
+/// A Wi-Fi access point passes such a frame on without its length field, whatever that says, and stations read the type behind SNAP.
+#[test]
+fn no_value_of_the_length_field_hides_what_is_behind_snap() {
+    for length in [0u16, 60, 1500, 1501, 1535] {
+        let mut frame = snap(&advertisement());
+        frame[12..14].copy_from_slice(&length.to_be_bytes());
+        assert_eq!(judge(&frame), Err(Drop::GuardRa), "{length}");
+    }
+}
+
 #[test]
 fn ipv4_options_hide_nothing() {
     for words in 1..=10 {

@@ -13,8 +13,8 @@ const TPID_CUSTOMER: u16 = 0x8100;
 const TPID_SERVICE: u16 = 0x88a8;
 /// The service tag before IEEE 802.1ad.
 const TPID_OLD_SERVICE: u16 = 0x9100;
-/// Below this the field is a length and LLC follows (IEEE 802.3 3.2.6).
-const MAX_LENGTH_FIELD: u16 = 1500;
+/// Up to here the field is not a type (IEEE 802.3 3.2.6 begins types at 1536), so LLC may follow.
+const MAX_LENGTH_FIELD: u16 = 1535;
 
 /// What the switch reads of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
