@@ -30,13 +30,17 @@ export function severityOf(code: string): Severity {
   return SLOW.has(code) || code.startsWith('tls-') ? 'slow' : 'transient';
 }
 
-/** Delay before the try after the `failures`th failure in a row (from 1); `random` is in 0..1. Full jitter over a doubling span. */
-export function retryDelayMs(code: string, failures: number, random: number): number {
+/**
+ * Delay before the try after the `failures`th failure in a row (from 1); `random` is in 0..1. Full jitter over a doubling span.
+ * `waitedMs`: how long the failed try waited for an answer that never came, which the server did not feel: it counts as delay, or
+ * a network that returns in its midst would be found only after both.
+ */
+export function retryDelayMs(code: string, failures: number, random: number, waitedMs = 0): number {
   const severity = severityOf(code);
   if (severity === 'refused') return REFUSED_MS;
   if (severity === 'slow') return SLOW_MS;
   const cap = Math.min(CAP_MS, FIRST_CAP_MS * 2 ** Math.min(failures - 1, 16));
-  return Math.round(FLOOR_MS + random * (cap - FLOOR_MS));
+  return Math.max(FLOOR_MS, Math.round(FLOOR_MS + random * (cap - FLOOR_MS) - waitedMs));
 }
 
 /**

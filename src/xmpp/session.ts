@@ -309,7 +309,8 @@ class Session implements XmppSession {
     if (this.#onlineSinceMs !== undefined && this.#deps.nowMs() - this.#onlineSinceMs >= STEADY_MS) this.#failures = 0;
     this.#onlineSinceMs = undefined;
     this.#failures++;
-    const delayMs = atOnce ? 0 : retryDelayMs(error.code, this.#failures, this.#random());
+    const waitedMs = this.#state === 'connecting' ? this.#deps.nowMs() - this.#lastTryMs : 0;
+    const delayMs = atOnce ? 0 : retryDelayMs(error.code, this.#failures, this.#random(), waitedMs);
     this.#limit(delayMs, () => this.#connect());
     const state = severityOf(error.code) === 'refused' ? 'stopped' : 'offline';
     this.#enter(state, error, this.#deps.nowMs() + delayMs);

@@ -22,6 +22,12 @@ test('spreads tries over a span that doubles', (t) => {
   t.is(retryDelayMs('timeout', 5, 0), 100);
 });
 
+test('counts the time that a try waited in vain as delay, but leaves the server some air', (t) => {
+  t.is(retryDelayMs('timeout', 5, 1, 1_500), 3_500);
+  t.is(retryDelayMs('timeout', 5, 1, 7_000), 100);
+  t.is(retryDelayMs('conflict', 5, 1, 7_000), 60_000);
+});
+
 test('leaves a refused password alone for 5 minutes, and certificate faults and conflicts for 60 s', (t) => {
   for (const code of ['not-authorized', 'account-disabled', 'credentials-expired'])
     t.is(retryDelayMs(code, 1, 0), 300_000);

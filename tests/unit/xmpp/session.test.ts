@@ -160,6 +160,14 @@ test('retries lie within the bounds of the back-off', async (t) => {
   }
 });
 
+test('while a server cannot be reached at all, tries follow each other closely', async (t) => {
+  const world = run(t, null);
+  world.session.start();
+  await world.clock.advance(100_000);
+  // Each waits 8 s for an answer; a network that comes back is found by the next SYN, or the next try.
+  t.true(Math.max(...gaps(world.triesAtMs)) <= 8_200, gaps(world.triesAtMs).join());
+});
+
 test('a certificate fault waits 60 s and keeps native’s sentence', async (t) => {
   const world = run(t, null);
   world.session.start();
