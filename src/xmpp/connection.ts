@@ -21,10 +21,16 @@ const NS_PING = 'urn:xmpp:ping';
 const NS_JINGLE = 'urn:xmpp:jingle:1';
 /** The package's own time limit, a safety net behind ours. */
 const REQUEST_NET_MS = 60_000;
-/** Stanzas the server has not acknowledged; beyond it the stream is as good as dead and sending is refused. */
+/** Stanzas the server has not acknowledged; beyond it requests are refused. */
 const MAX_UNACKNOWLEDGED = 512;
+/** Answers to others' requests count too; beyond this the server does not acknowledge at all, and the stream is made anew. */
+const HOPELESS_UNACKNOWLEDGED = 2048;
+/** The package asks for acknowledgements 250 ms after the last stanza, thus never while anybody keeps us answering. */
+const ASK_AFTER_STANZAS = 64;
 /** Requests that wait for an answer; each has two timers. */
-const MAX_REQUESTS = 256;
+const MAX_REQUESTS = 384;
+/** Of those to one address: one that does not answer must not keep us from talking to the others. An offer has up to 33. */
+const MAX_REQUESTS_TO_ONE = 40;
 
 /** What survives a lost connection, so that the next one can go on with the session (XEP-0198, 5). */
 export interface Resumable {
@@ -56,6 +62,9 @@ export class ServerConnection {
   #ready = false;
   #failed = false;
   #dropped = 0;
+  #sentSinceAsked = 0;
+  /** Requests that wait, by address. */
+  readonly #waitingFor = new Map<string, number>();
 
   constructor(
     deps: XmppDeps,
@@ -121,6 +130,7 @@ export class ServerConnection {
   }
 
   requestAcknowledgement(): void {
+    this.#sentSinceAsked = 0;
     this.send(xml('r', {xmlns: NS_SM}));
   }
 
@@ -132,16 +142,22 @@ export class ServerConnection {
     if (this.#iq.handlers.size >= MAX_REQUESTS) {
       throw new IpopError('busy', `${MAX_REQUESTS} requests wait for their answers`);
     }
+    const to = iq.attrs['to'] ?? 'server';
+    const waiting = this.#waitingFor.get(to) ?? 0;
+    if (waiting >= MAX_REQUESTS_TO_ONE) throw new IpopError('busy', `'${to}' has ${waiting} requests to answer`);
+    this.#waitingFor.set(to, waiting + 1);
     return new Promise((resolve, reject) => {
       const cancel = this.#deps.after(limitMs, () => {
         this.#iq.handlers.get(iq.attrs['id'] ?? '')?.reject(new IpopError('timeout', 'timed out'));
-        const to = iq.attrs['to'] ?? 'server';
         reject(new IpopError('timeout', `'${to}' did not answer within ${limitMs / 1000} s`));
       });
       this.#iq
         .request(iq, REQUEST_NET_MS)
         .then(resolve, (error) => reject(stanzaErrorOf(error)))
-        .finally(cancel);
+        .finally(() => {
+          cancel();
+          this.#answered(to);
+        });
     });
   }
 
@@ -161,6 +177,22 @@ export class ServerConnection {
     return undefined;
   }
 
+  #answered(to: string): void {
+    const waiting = (this.#waitingFor.get(to) ?? 0) - 1;
+    if (waiting > 0) this.#waitingFor.set(to, waiting);
+    else this.#waitingFor.delete(to);
+  }
+
+  /** Keeps what the server has not acknowledged small, whoever makes us send. */
+  #onSent({name}: Element): void {
+    if (!this.#sm.enabled || !['iq', 'presence', 'message'].includes(name)) return;
+    if (this.#sm.outbound_q.length >= HOPELESS_UNACKNOWLEDGED) {
+      const text = `server has not acknowledged ${HOPELESS_UNACKNOWLEDGED} stanzas`;
+      return this.#fail(new IpopError('stream-unacknowledged', text));
+    }
+    if (++this.#sentSinceAsked >= ASK_AFTER_STANZAS) this.requestAcknowledgement();
+  }
+
   #restore(resumable: Resumable): void {
     this.#stream._jid(resumable.jid);
     Object.assign(this.#sm, resumable.sm);
@@ -169,6 +201,8 @@ export class ServerConnection {
 
   #listen(): void {
     const stream = this.#stream;
+    // After stream management's own listener, which queues the stanza.
+    stream.on('send', (element: Element) => this.#onSent(element));
     stream.on('error', (error: unknown) => this.#onError(error));
     stream.on('close', () => this.#handlers.onEnd());
     stream.on('nonza', (element: Element) => this.#onNonza(element));

@@ -20,7 +20,7 @@ export interface ServerScript {
   /** Answers `resume` with this h; undefined refuses it. */
   readonly resumeAt?: number;
   /** Says nothing from this stage on. */
-  readonly silentFrom?: 'stream' | 'bind' | 'room';
+  readonly silentFrom?: 'stream' | 'bind' | 'room' | 'acknowledgement';
   /** What the room answers to our presence; default: `selfPresence()`. */
   readonly room?: (presence: Element) => string;
 }
@@ -131,7 +131,7 @@ export class FakeServer {
       const resource = iq.getChild('bind')?.getChildText('resource');
       const bound = `<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>node@example.org/${resource}</jid></bind>`;
       this.#send(`<iq type='result' id='${id}'>${bound}</iq>`);
-    } else if (!iq.getChild('jingle') && !this.#script.silentFrom) {
+    } else if (!iq.getChild('jingle') && [undefined, 'acknowledgement'].includes(this.#script.silentFrom)) {
       this.#send(`<iq type='result' id='${id}' from='${to}'/>`);
     }
   }

@@ -1,71 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The session against a scripted server, in virtual time.
 
-import test, {type ExecutionContext} from 'ava';
+import test from 'ava';
 import xml from '@xmpp/xml';
-import {createXmppSession} from '../../../src/xmpp/session.ts';
-import type {XmppOptions, XmppSession} from '../../../src/xmpp/types.ts';
-import {NICK, occupant, PASSWORD, ROOM, selfPresence, type ServerScript} from './fake-server.ts';
-import {World} from './world.ts';
+import {NICK, occupant, ROOM, selfPresence, type ServerScript} from './fake-server.ts';
+import {online, OTHER, OTHER_JID, run} from './run.ts';
 
-const OTHER = 'b'.repeat(40);
-const OTHER_JID = 'other@example.org/ipop-b';
 const JINGLE = "<jingle xmlns='urn:xmpp:jingle:1' sid='s1'/>";
-
-interface Run extends World {
-  readonly session: XmppSession;
-  /** State, and error code when there is one. */
-  readonly states: string[];
-  readonly events: string[];
-}
-
-function run(t: ExecutionContext, script: ServerScript | null = {}, options: Partial<XmppOptions> = {}): Run {
-  const world = new World();
-  world.script = script ?? undefined;
-  const states: string[] = [];
-  const events: string[] = [];
-  const session = createXmppSession(
-    world.deps,
-    {
-      jid: 'node@example.org',
-      password: PASSWORD,
-      host: 'xmpp.example.org',
-      port: 5223,
-      caFile: undefined,
-      resource: 'ipop-aaaa',
-      room: ROOM,
-      nick: NICK,
-      owner: false,
-      members: [],
-      ...options,
-    },
-    {
-      onState: (state, error) => void states.push(error ? `${state} ${error.code}` : state),
-      onMemberOnline: ({id, jid}) => void events.push(`+ ${id[0]} ${jid}`),
-      onMemberOffline: (id) => void events.push(`- ${id[0]}`),
-      onJingle: (from, jingle) => void events.push(`jingle ${jingle.attrs['sid']} from ${from}`),
-    },
-  );
-  t.teardown(async () => {
-    const stopped = session.stop();
-    await world.clock.advance(2_000);
-    await stopped;
-  });
-  return Object.assign(world, {session, states, events});
-}
-
-async function online(
-  t: ExecutionContext,
-  script: ServerScript = {},
-  options: Partial<XmppOptions> = {},
-): Promise<Run> {
-  const world = run(t, script, options);
-  world.session.start();
-  await world.clock.advance(100);
-  t.is(world.states.at(-1), 'online', world.log.join('\n'));
-  world.states.length = 0;
-  return world;
-}
 
 const gaps = (times: readonly number[]): number[] => times.slice(1).map((time, i) => time - (times[i] ?? 0));
 
