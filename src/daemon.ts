@@ -31,6 +31,7 @@ export class Daemon {
   readonly #networks: Network[] = [];
   readonly #startedAt: Millis;
   #stopping = false;
+  #stopped: Promise<unknown> = Promise.resolve();
 
   constructor(deps: DaemonDeps) {
     this.#deps = deps;
@@ -69,12 +70,15 @@ export class Daemon {
     this.#settle();
   }
 
-  /** Ends every network side by side; taps are gone once native stops. */
+  /** Ends every network side by side; taps are gone once native stops. A second call waits for the first. */
   async stop(): Promise<void> {
-    this.#stopping = true;
-    this.#deps.setTimer(undefined);
-    const now = this.#deps.nowMs();
-    await Promise.all(this.#networks.map((network) => network.stop(now)));
+    if (!this.#stopping) {
+      this.#stopping = true;
+      this.#deps.setTimer(undefined);
+      const now = this.#deps.nowMs();
+      this.#stopped = Promise.all(this.#networks.map((network) => network.stop(now)));
+    }
+    await this.#stopped;
   }
 
   #settle(): void {

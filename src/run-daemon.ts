@@ -3,7 +3,7 @@
 
 import {fromUtf8, utf8} from './base/bytes.ts';
 import {IpopError, textOf} from './base/errors.ts';
-import type {Log, LogLevel} from './base/log.ts';
+import {type Log, type LogLevel, oneLine} from './base/log.ts';
 import {nextBoot} from './controller/boot.ts';
 import {Daemon, type DaemonDeps} from './daemon.ts';
 import {RecordReader} from './native/codec.ts';
@@ -229,7 +229,6 @@ function algorithm(name: HashName): 'sha1' | 'sha256' {
 
 function makeLog(host: Host, lowest: LogLevel): Log {
   return (level, component, text) => {
-    if (LEVELS.indexOf(level) >= LEVELS.indexOf(lowest))
-      host.log(`${level}: ${component}: ${text.replace(/[\r\n]+/g, ' ')}`);
+    if (LEVELS.indexOf(level) >= LEVELS.indexOf(lowest)) host.log(`${level}: ${component}: ${oneLine(text)}`);
   };
 }

@@ -17,7 +17,7 @@ export class Services {
   readonly #calls: ServiceCalls;
   // Bounded by native: at most 16 streams and 8 derivations.
   readonly #streams = new Map<number, ByteStreamHandlers>();
-  readonly #derivations = new Map<number, (key: Uint8Array) => void>();
+  readonly #derivations = new Map<number, {resolve(key: Uint8Array): void; reject(error: Error): void}>();
 
   constructor(calls: ServiceCalls) {
     this.#calls = calls;
@@ -46,8 +46,8 @@ export class Services {
 
   /** RFC 8018 PBKDF2 on a native thread. */
   pbkdf2(algorithm: HashName, password: Uint8Array, salt: Uint8Array, rounds: number): Promise<Uint8Array> {
-    return new Promise((resolve) =>
-      this.#derivations.set(this.#calls.pbkdf2(algorithm, password, salt, rounds), resolve),
+    return new Promise((resolve, reject) =>
+      this.#derivations.set(this.#calls.pbkdf2(algorithm, password, salt, rounds), {resolve, reject}),
     );
   }
 
@@ -71,7 +71,7 @@ export class Services {
         return true;
       }
       case 'pbkdf2':
-        this.#derivations.get(event.request)?.(event.key);
+        this.#derivations.get(event.request)?.resolve(event.key);
         this.#derivations.delete(event.request);
         return true;
       default:
@@ -79,12 +79,14 @@ export class Services {
     }
   }
 
-  /** Records were lost: a stream with a hole in it is of no use, so all are closed and their owners told. */
+  /** Records were lost: a stream with a hole in it is of no use, a key may never come; so all are ended and their owners told. */
   handleGap(): void {
     for (const [stream, handlers] of [...this.#streams]) {
       this.#streams.delete(stream);
       this.#calls.closeStream(stream);
       handlers.onClosed('overflow', 'records of this stream were lost');
     }
+    for (const {reject} of this.#derivations.values()) reject(new Error('the record with the key was lost'));
+    this.#derivations.clear();
   }
 }

@@ -1,13 +1,24 @@
 // SPDX-License-Identifier: MIT
-// One network over a native half that the test plays.
+// One network, and the daemon around it, over a native half that the test plays.
 
 import test from 'ava';
+import {Daemon} from '../../src/daemon.ts';
 import {NativeError} from '../../src/native/datapath.ts';
 import type {Native} from '../../src/native/native.ts';
 import {Network, type NetworkDeps} from '../../src/network.ts';
+import type {NetworkConfig} from '../../src/uci/config.ts';
 
-/** A network with its tap; `calls` are those to native, `gone` are ports that native does not know any more. */
-function network() {
+const CONFIG: NetworkConfig = {
+  network: 'home',
+  account: {jid: 'a@example.org', password: 'x', host: 'example.org', port: 5223, caFile: undefined},
+  room: {jid: 'home@rooms.example.org', owner: false, members: []},
+  bridge: {name: 'br-lan', tap: 'ipop0', mtuBytes: 1500},
+  stun: [],
+  turn: [],
+};
+
+/** What a network is made of; `calls` are those to native, `gone` are ports that native does not know any more. */
+function parts() {
   const calls: string[] = [];
   const gone = new Set<number>();
   let ports = 0;
@@ -17,6 +28,10 @@ function network() {
   };
   const native: Partial<Native> = {
     openSwitch: () => 1,
+    closeSwitch: (id) => {
+      if (gone.has(id)) throw new NativeError('close', 2, `there is no switch ${id}`);
+      gone.add(id);
+    },
     openTap: () => ++ports,
     joinBridge: (id) => port('join', id),
     enablePort: (id) => port('enable', id),
@@ -45,14 +60,12 @@ function network() {
     nowMs: () => 0,
     onActivity: () => undefined,
   };
-  const one = new Network(deps, {
-    network: 'home',
-    account: {jid: 'a@example.org', password: 'x', host: 'example.org', port: 5223, caFile: undefined},
-    room: {jid: 'home@rooms.example.org', owner: false, members: []},
-    bridge: {name: 'br-lan', tap: 'ipop0', mtuBytes: 1500},
-    stun: [],
-    turn: [],
-  });
+  return {native: native as Native, deps, calls, gone};
+}
+
+function network() {
+  const {deps, calls, gone} = parts();
+  const one = new Network(deps, CONFIG);
   one.start(0);
   calls.length = 0;
   return {one, calls, gone};
@@ -72,4 +85,19 @@ test('a tap whose end was among lost records is found out and made anew', (t) =>
   one.handleEvent({type: 'gap', missed: 3}, 2);
   t.deepEqual(calls.slice(2), ['counters 1', 'close 1', 'enable 2', 'join 2']);
   t.is(one.lan.port, 2);
+});
+
+test('a second signal to stop waits for the first and is no failure', async (t) => {
+  const {native, deps} = parts();
+  const daemon = new Daemon({
+    native,
+    network: deps,
+    log: () => undefined,
+    handleService: () => false,
+    handleServiceGap: () => undefined,
+    nowMs: () => 0,
+    setTimer: () => undefined,
+  });
+  daemon.start([CONFIG]);
+  await t.notThrowsAsync(Promise.all([daemon.stop(), daemon.stop()]));
 });
