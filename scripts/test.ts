@@ -54,6 +54,7 @@ const suites: readonly Suite[] = [
     count: countCargo,
   },
   {name: 'integration', command: ava('--config', 'tests/integration/ava.config.js'), count: countTap},
+  {name: 'package', command: ava('--config', 'tests/package/ava.config.js'), count: countTap},
   {name: 'e2e', command: ava('--config', 'tests/e2e/ava.config.js'), blocked: needsRoot, count: countTap},
 ];
 
