@@ -12,9 +12,10 @@ const BATCH = 16;
 
 export type Request = (iq: Element) => Promise<Element>;
 
+const MEMBERS_ONLY = 'muc#roomconfig_membersonly';
 /** What a group's room is like; only fields that the server's form offers are sent. */
 const WANTED: Readonly<Record<string, readonly string[]>> = {
-  'muc#roomconfig_membersonly': ['1'],
+  [MEMBERS_ONLY]: ['1'],
   'muc#roomconfig_publicroom': ['0'],
   'muc#roomconfig_persistentroom': ['1'],
   'muc#roomconfig_whois': ['anyone'],
@@ -26,13 +27,19 @@ const WANTED: Readonly<Record<string, readonly string[]>> = {
 };
 const MAX_USERS = 'muc#roomconfig_maxusers';
 
-/** Fetches the room's form, fills in what a group needs and submits it; fields that are not ours keep their values. */
-export async function configureRoom(request: Request, room: string): Promise<void> {
+/**
+ * Fetches the room's form, fills in what a group needs and submits it; fields that are not ours keep their values. `log` is told when the
+ * server has no rooms for members only.
+ */
+export async function configureRoom(request: Request, room: string, log: (text: string) => void): Promise<void> {
   try {
     const answer = await request(xml('iq', {type: 'get', to: room}, xml('query', {xmlns: NS_OWNER})));
     const form = answer.getChild('query', NS_OWNER)?.getChild('x', NS_FORM);
     if (!form) throw new IpopError('room-config', 'server sent no form');
-    const submit = xml('x', {xmlns: NS_FORM, type: 'submit'}, ...form.getChildren('field').map(fill));
+    const fields = form.getChildren('field');
+    if (!fields.some((field) => field.attrs['var'] === MEMBERS_ONLY))
+      log(`server cannot make room '${room}' members-only: whoever knows its name can join this network`);
+    const submit = xml('x', {xmlns: NS_FORM, type: 'submit'}, ...fields.map(fill));
     await request(xml('iq', {type: 'set', to: room}, xml('query', {xmlns: NS_OWNER}, submit)));
   } catch (error) {
     throw new IpopError('room-config', `cannot configure room '${room}': ${textOf(error)}`, {cause: error});

@@ -171,8 +171,9 @@ export class Room {
     const io = this.#io;
     if (!io) return;
     try {
-      await configureRoom(io.request, room);
-      await grantMembers(io.request, room, members, (text) => this.#handlers.log('warning', text));
+      const warn = (text: string): void => this.#handlers.log('warning', text);
+      await configureRoom(io.request, room, warn);
+      await grantMembers(io.request, room, members, warn);
       if (attempt === this.#attempt) this.#finish();
     } catch (error) {
       if (attempt !== this.#attempt) return;

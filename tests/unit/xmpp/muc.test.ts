@@ -243,6 +243,23 @@ test('a member that cannot be added does not keep the owner out', async (t) => {
   t.deepEqual(events, [`warning cannot add 'bad' to room '${ROOM}': no such address`, 'joined']);
 });
 
+test('an owner is told that a server has no rooms for members only', async (t) => {
+  const answer: Answer = (iq) => {
+    const answered = ownerAnswers(iq);
+    const x = 'attrs' in answered ? answered.getChild('query')?.getChild('x') : undefined;
+    if (x) x.children = x.getChildElements().filter((field) => field.attrs['var'] !== 'muc#roomconfig_membersonly');
+    return answered;
+  };
+  const {room, enter, settle, events} = bench({owner: true}, answer);
+  await enter();
+  room.handlePresence(self({affiliation: 'owner'}));
+  await settle();
+  t.deepEqual(events, [
+    `warning server cannot make room '${ROOM}' members-only: whoever knows its name can join this network`,
+    'joined',
+  ]);
+});
+
 test('an owner whose form is refused leaves and says why', async (t) => {
   const {room, enter, settle, sent, events} = bench(
     {owner: true},
