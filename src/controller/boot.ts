@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Boot numbers: higher after each start of a node, so that a peer can tell a new offer from one of an earlier life (docs/PROTOCOL.md §3.1).
 
-/** Larger numbers would not be exact in JSON. A clock that claims more is not believed. */
-const HIGHEST = 2 ** 52;
+/** Peers refuse a boot number of more than 15 digits as malformed. A clock that claims more is not believed. */
+const HIGHEST = 10 ** 15 - 1;
 
 /**
  * The number of this start.

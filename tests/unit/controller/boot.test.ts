@@ -15,3 +15,9 @@ test('a missing, damaged or absurd file still gives a boot number above zero', (
   t.is(nextBoot('x'.repeat(10), Number.NaN), 1);
   t.is(nextBoot('9999999999999999', 7), 7);
 });
+
+test('a boot number never has more digits than peers take', (t) => {
+  t.is(nextBoot('999999999999998', 7), 999_999_999_999_999);
+  t.is(nextBoot('999999999999999', 7), 7);
+  t.is(nextBoot(undefined, 1e15), 1);
+});
