@@ -21,7 +21,7 @@ const MAX_COMMANDS: usize = 1024;
 const MAX_STUN: usize = 1;
 /// libjuice takes no more.
 const MAX_TURN: usize = 2;
-const STOP_LIMIT: Duration = Duration::from_millis(2900);
+const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// Who begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +152,7 @@ impl Links {
         Ok(())
     }
 
-    /// Closes all links and joins the threads, within 3 s. A second call does nothing.
+    /// Closes all links and joins the threads, within 2 s; one that waits for a name server is left behind. A second call does nothing.
     pub fn stop(&self) {
         let deadline = Instant::now() + STOP_LIMIT;
         let links: Vec<_> = lock(&self.links).drain().map(|(_, link)| link).collect();

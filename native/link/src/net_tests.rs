@@ -521,6 +521,34 @@ fn stop_ends_every_thread_within_3_s_even_when_links_are_up() {
     }
 }
 
+/// Makes this thread, and all it starts, ask a name server that never answers.
+fn mute_name_server() {
+    // SAFETY: takes no pointers; affects this thread only.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
+    ip("neigh add 10.99.0.53 lladdr 02:00:00:00:00:53 dev v0 nud permanent");
+    let file = std::env::temp_dir().join(format!("ipop-link-resolv-{}", std::process::id()));
+    std::fs::write(&file, "nameserver 10.99.0.53\noptions timeout:2\n").unwrap();
+    for line in ["--make-rprivate /", &format!("--bind {} /etc/resolv.conf", file.display())] {
+        assert!(Command::new("mount").args(line.split(' ')).status().unwrap().success(), "mount {line}");
+    }
+    std::fs::remove_file(&file).unwrap();
+}
+
+/// An init script kills after 5 s, of which TypeScript's farewells take up to 2.5.
+#[test]
+fn stop_leaves_agents_behind_that_wait_for_a_name_server_after_2_s() {
+    let Some(_guard) = network() else { return };
+    mute_name_server();
+    let links = Links::start(Arc::new(RecordQueue::new().unwrap())).unwrap();
+    let config = TextMap::parse(b"server=stun:stun.example.org:3478").unwrap();
+    links.open(&Registrar::default(), Role::Offer, &config).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let start = Instant::now();
+    links.stop();
+    assert!(start.elapsed() > Duration::from_secs(1), "the name server should not have answered");
+    assert!(start.elapsed() < Duration::from_millis(2_400), "{:?}", start.elapsed());
+}
+
 #[test]
 fn public_calls_return_at_once() {
     let Some(_guard) = network() else { return };
