@@ -4,7 +4,7 @@ export default {
   nodeArguments: ['--import=tsx'],
   files: ['tests/e2e/**/*.test.ts'],
   timeout: '3m',
-  concurrency: 1,
+  concurrency: 2,
   serial: true,
   workerThreads: false,
 };
