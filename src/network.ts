@@ -10,6 +10,7 @@ import {Switch} from './l2switch/switch.ts';
 import type {SwitchEffect} from './l2switch/types.ts';
 import type {NativeEvent, PortId, SwitchId} from './native/datapath.ts';
 import type {Native} from './native/native.ts';
+import {Budget} from './tincan/budget.ts';
 import {parseJingle, writeJingle} from './tincan/jingle.ts';
 import {LinkManager, type LinkManagerDeps} from './tincan/link-manager.ts';
 import type {LinkEffect, Signal} from './tincan/types.ts';
@@ -17,6 +18,10 @@ import type {NetworkConfig} from './uci/config.ts';
 import {createXmppSession} from './xmpp/session.ts';
 import type {Member, XmppDeps, XmppSession} from './xmpp/types.ts';
 import type {XmppState} from './status/types.ts';
+
+/** Warnings of links are mostly about what others send, who must not fill the log: so many, then one every so often. */
+const LINK_WARNINGS = 20;
+const LINK_WARNING_EVERY_MS = 30_000;
 
 /** What a network shares with the others of this node. */
 export interface NetworkDeps {
@@ -49,6 +54,7 @@ export class Network {
   readonly #deps: NetworkDeps;
   /** As the session last reported them: at most 1024. */
   readonly #members = new Map<string, Member>();
+  readonly #linkWarnings: Budget;
   #xmpp: XmppView;
   #lanSince: Millis;
 
@@ -57,6 +63,7 @@ export class Network {
     this.config = config;
     this.#xmpp = {state: 'offline', error: undefined, retryAt: undefined, since: deps.nowMs()};
     this.#lanSince = deps.nowMs();
+    this.#linkWarnings = new Budget(LINK_WARNINGS, LINK_WARNING_EVERY_MS, deps.nowMs());
     this.sw = deps.native.openSwitch();
     this.fdb = new Switch();
     this.lan = this.#makeLanPort();
@@ -66,7 +73,7 @@ export class Network {
       network: config.room.jid,
       servers: {stun: config.stun, turn: config.turn},
       isOverlay: (address) => deps.native.addressOverlay(address),
-      log: (level, text) => this.#log(level, 'link', text),
+      log: (level, text) => this.#logLink(level, text),
     });
     this.session = this.#makeSession();
   }
@@ -287,7 +294,7 @@ export class Network {
           try {
             this.links.handleSignal(from, parseJingle(jingle), nowMs());
           } catch (error) {
-            this.#log('warning', 'link', `signal from ${from} refused: ${textOf(error)}`);
+            this.#logLink('warning', `signal from ${from} refused: ${textOf(error)}`);
           }
           onActivity();
         },
@@ -299,6 +306,11 @@ export class Network {
   #handleReach(was: XmppState, is: XmppState, now: Millis): void {
     if (was === 'online') this.links.handleSessionOffline(now);
     if (is === 'online') for (const member of this.#members.values()) this.links.handleMemberOnline(member, now);
+  }
+
+  #logLink(level: LogLevel, text: string): void {
+    const mayWarn = level !== 'warning' || this.#linkWarnings.take(this.#deps.nowMs());
+    this.#log(mayWarn ? level : 'debug', 'link', text);
   }
 
   #log(level: LogLevel, component: string, text: string): void {

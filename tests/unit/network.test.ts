@@ -6,6 +6,7 @@ import {Daemon} from '../../src/daemon.ts';
 import {NativeError} from '../../src/native/datapath.ts';
 import type {Native} from '../../src/native/native.ts';
 import {Network, type NetworkDeps} from '../../src/network.ts';
+import type {SignedDescription} from '../../src/tincan/types.ts';
 import type {NetworkConfig} from '../../src/uci/config.ts';
 
 const CONFIG: NetworkConfig = {
@@ -20,6 +21,7 @@ const CONFIG: NetworkConfig = {
 /** What a network is made of; `calls` are those to native, `gone` are ports that native does not know any more. */
 function parts() {
   const calls: string[] = [];
+  const log: string[] = [];
   const gone = new Set<number>();
   let ports = 0;
   const port = (name: string, id: number) => {
@@ -56,19 +58,19 @@ function parts() {
       nowMs: () => 0,
       after: () => () => undefined,
     },
-    log: () => undefined,
+    log: (level) => void log.push(level),
     nowMs: () => 0,
     onActivity: () => undefined,
   };
-  return {native: native as Native, deps, calls, gone};
+  return {native: native as Native, deps, calls, gone, log};
 }
 
 function network() {
-  const {deps, calls, gone} = parts();
+  const {deps, calls, gone, log} = parts();
   const one = new Network(deps, CONFIG);
   one.start(0);
   calls.length = 0;
-  return {one, calls, gone};
+  return {one, calls, gone, log};
 }
 
 test('a tap that somebody deleted is closed before a new one is made, or its descriptors would stay', (t) => {
@@ -100,4 +102,26 @@ test('a second signal to stop waits for the first and is no failure', async (t) 
   });
   daemon.start([CONFIG]);
   await t.notThrowsAsync(Promise.all([daemon.stop(), daemon.stop()]));
+});
+
+test('forged offers do not fill the log', (t) => {
+  const {one, log} = network();
+  const signed: SignedDescription = {
+    role: 'offer',
+    from: 'b'.repeat(40),
+    to: 'a'.repeat(40),
+    network: CONFIG.room.jid,
+    boot: 1,
+    generation: 1,
+    nonce: '00'.repeat(16),
+    description: {ufrag: 'abcd', pwd: 'p'.repeat(22), fingerprint: '', setup: 'actpass'},
+    publicKey: '00'.repeat(32),
+    name: 'x',
+    signature: '00'.repeat(64),
+  };
+  one.links.handleMemberOnline({id: signed.from, jid: 'b@example.org/x'}, 0);
+  for (let i = 0; i < 500; i++)
+    one.links.handleSignal('b@example.org/x', {type: 'offer', sid: signed.nonce, signed}, 1);
+  t.is(log.filter((level) => level === 'warning').length, 20);
+  t.is(one.links.peers(1)[0]?.error?.code, 'key-mismatch');
 });

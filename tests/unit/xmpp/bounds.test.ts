@@ -42,3 +42,12 @@ test('a server that never acknowledges is left before what waits for it fills th
   await world.clock.advance(100);
   t.is(world.states[0], 'offline stream-unacknowledged');
 });
+
+test('a server that resumes with a count of more than was sent gets a new session, not the same again and again', async (t) => {
+  const world = await online(t);
+  world.script = {resumeAt: 999};
+  world.handlers?.onClosed('eof', 'gone');
+  await world.clock.advance(10_000);
+  t.is(world.states.at(-1), 'online');
+  t.true(world.servers.length <= 3, `${world.servers.length} tries`);
+});
