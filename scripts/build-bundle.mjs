@@ -13,6 +13,8 @@ const {outputFiles} = await build({
   platform: 'neutral',
   // Without these `events` and `ltx`, which are CommonJS, are not found.
   mainFields: ['module', 'main'],
+  // Modules of txiki.js, asked for only there.
+  external: ['tjs:*'],
   format: 'esm',
   target: 'es2023',
   minify: true,

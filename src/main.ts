@@ -3,13 +3,13 @@
 
 import {runCli} from './cli/ipop.ts';
 import {Native} from './native/native.ts';
-import {host} from './runtime/ipopd.ts';
+import {runOnHost} from './runtime/current.ts';
 import {runDaemon} from './run-daemon.ts';
 import {VERSION} from './version.ts';
 
-const [program = '', ...args] = host.args;
-
-if (/(^|\/)ipop$/.test(program)) {
+runOnHost((host) => {
+  const [program = '', ...args] = host.args;
+  if (!/(^|\/)ipop$/.test(program)) return runDaemon(host, args);
   const native = new Native(host.native);
   const code = runCli(args, {
     version: VERSION,
@@ -18,6 +18,4 @@ if (/(^|\/)ipop$/.test(program)) {
     err: (line) => host.log(line),
   });
   host.exit(code);
-} else {
-  runDaemon(host, args);
-}
+});

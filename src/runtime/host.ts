@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// All that the bundle knows of the runtime it runs on. Adapters: ipopd.ts (quickjs-ng inside our own binary), later txiki.ts.
+// All that the bundle knows of the runtime it runs on. Adapters: native/host (quickjs-ng inside our own binary), txiki.ts.
 
 /** The C ABI of native/include/ipop.h: every function by its name; a buffer is followed by its length as in C. */
 export type NativeCall = (...args: (number | Uint8Array)[]) => number;

@@ -5,6 +5,7 @@ import {existsSync, readdirSync, readFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import type {Status} from '../../src/status/types.ts';
+import {prepareTjs} from '../runtime/prepare.ts';
 import {run, type RunResult} from './exec.ts';
 import type {Proc} from './proc.ts';
 import type {Site} from './site.ts';
@@ -15,6 +16,9 @@ import type {World} from './world.ts';
 const DIST = process.env['IPOP_DIST'] ?? fileURLToPath(new URL('../../dist/', import.meta.url));
 export const IPOPD = join(DIST, 'ipopd');
 export const IPOP = join(DIST, 'ipop');
+export const BUNDLE = join(DIST, 'ipop.js');
+/** IPOP_TXIKI_SITE: nodes of this site run on txiki.js, the others see no difference. */
+const TXIKI_SITE = process.env['IPOP_TXIKI_SITE'];
 
 export interface NodeOptions {
   /** Bare JID and password of its account. */
@@ -30,6 +34,8 @@ export interface NodeOptions {
   readonly turn?: readonly string[];
   /** Name of its UCI network section; default `home`. */
   readonly network?: string;
+  /** What the daemon runs on; default ipopd. */
+  readonly runtime?: 'ipopd' | 'txiki';
   /** ipopd's environment, beside the test's own. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -67,8 +73,9 @@ export class IpopNode {
   /** Starts ipopd on the router; does not wait for anything. */
   start(): void {
     if (!existsSync(IPOPD)) throw new Error(`${IPOPD} is missing: run scripts/build first.`);
-    const argv = [IPOPD, '--config', this.configFile];
-    this.#proc = this.site.router.spawn('ipopd', argv, {env: this.options.env ?? {}});
+    const {runtime = this.name === TXIKI_SITE ? 'txiki' : 'ipopd', env = {}} = this.options;
+    const daemon = runtime === 'txiki' ? [prepareTjs(), 'run', BUNDLE, 'daemon'] : [IPOPD];
+    this.#proc = this.site.router.spawn('ipopd', [...daemon, '--config', this.configFile], {env});
   }
 
   /** Asks it to end (it says good-bye) and waits for that. */
