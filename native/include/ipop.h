@@ -39,7 +39,7 @@ extern "C" {
 enum ipop_record {
   IPOP_REC_UPCALL = 1,         /* handle: switch.  u32 id | i32 port | u16 vlan | u16 frame length | u8 miss | u8 zero | u16 head length | head:
                                   the first <= 128 bytes of the frame, VLAN tag included. `miss` is an ipop_miss. */
-  IPOP_REC_PORT_GONE = 2,      /* handle: port (a tap whose device was deleted). text: why */
+  IPOP_REC_PORT_GONE = 2,      /* handle: port (a tap whose device was deleted). text: why. It must still be closed */
   IPOP_REC_LINK_LOCAL = 3,     /* handle: link.  text map: ufrag, pwd, fingerprint (sha-256, upper-case hex with colons), setup */
   IPOP_REC_LINK_CANDIDATE = 4, /* handle: link.  text: one local candidate, RFC 8839 `candidate:...` without `a=` */
   IPOP_REC_LINK_GATHERED = 5,  /* handle: link.  no payload: no more local candidates follow */
