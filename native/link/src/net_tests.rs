@@ -314,6 +314,25 @@ fn a_peer_that_floods_the_control_channel_is_given_up_and_leaves_room_in_the_que
     assert_eq!(b.queue.counters().1, 0, "dropped");
 }
 
+/// libdatachannel's thread waits for ever when more than 1024 messages wait that nobody takes, and its agent for that thread.
+#[test]
+fn a_peer_that_fills_a_second_channel_is_given_up_and_its_agent_can_be_closed() {
+    let Some(_guard) = network() else { return };
+    let (mut a, mut b) = up();
+    let agent = a.inner().agent().agent.as_ref().unwrap().id();
+    // SAFETY: the agent is live, the label is static.
+    let second = unsafe { datachannel_sys::rtcCreateDataChannel(agent, c"second".as_ptr()) };
+    for _ in 0..5000 {
+        assert!(crate::agent::send(second, b"x"));
+    }
+    assert_eq!(b.lost_code(&mut a), "internal");
+    std::thread::sleep(Duration::from_millis(500));
+    let link = Arc::downgrade(&b.inner());
+    b.links.close(b.link).unwrap();
+    drop(b);
+    wait_until("agent closed", || link.strong_count() == 0);
+}
+
 /// Packets of this length are lost on the way in.
 const LOST_LEN: usize = 1100;
 

@@ -22,11 +22,12 @@ impl Link {
     pub fn adopt_channel(&self, channel: i32) {
         lock(&self.ids).push(channel);
         let first = self.channel.compare_exchange(0, channel, Ordering::AcqRel, Ordering::Acquire).is_ok();
-        if first && agent::is_control(channel) {
-            agent::attach(channel, self.handle);
-        } else {
+        if !first || !agent::is_control(channel) {
             self.lose("internal", "the peer opened a channel that is not the control channel");
         }
+        // Also one that is not: libdatachannel's thread, and with it the agent's end, would wait for ever for room in a channel
+        // whose messages nobody takes.
+        agent::attach(channel, self.handle);
     }
 
     /// The local description is made.
