@@ -143,9 +143,10 @@ async function copyFiles(packages: readonly string[], root: string): Promise<voi
     '/etc/alternatives/awk',
     '/usr/bin/awk',
   ];
+  const arch = runSync(['dpkg', '--print-architecture']).trim();
   const lists = packages.flatMap((name) => [
     `/var/lib/dpkg/info/${name}.list`,
-    `/var/lib/dpkg/info/${name}:amd64.list`,
+    `/var/lib/dpkg/info/${name}:${arch}.list`,
   ]);
   const merged = new RegExp(`^/(${MERGED.join('|')})$`);
   const wanted = [...listed, ...made, ...lists.filter((file) => existsSync(file))].filter(
