@@ -54,6 +54,12 @@ const suites: readonly Suite[] = [
     count: countCargo,
   },
   {name: 'integration', command: ava('--config', 'tests/integration/ava.config.js'), count: countTap},
+  {
+    name: 'runtime',
+    command: ava('--config', 'tests/runtime/ava.config.js'),
+    blocked: process.arch === 'x64' ? undefined : 'needs x86-64: there is no other txiki.js on npm',
+    count: countTap,
+  },
   {name: 'package', command: ava('--config', 'tests/package/ava.config.js'), count: countTap},
   {name: 'e2e', command: ava('--config', 'tests/e2e/ava.config.js'), blocked: needsRoot, count: countTap},
 ];
