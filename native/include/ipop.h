@@ -14,6 +14,7 @@
  * Threads: call every function from one thread, the runtime's own. No call blocks for more than 5 ms (names are
  * resolved, sockets connected and agents closed on native threads), but for three kinds: ipop_ctl_call, which only the command line
  * uses; those that end a tap, which wait until the kernel has taken the device away (about 20 ms); and those that write a file.
+ * ipop_upcall_finish does not wait, but sends: up to 32 frames to each port that they are flooded to, about 10 us a packet.
  * Native threads block all signals and never call into the runtime: they append to the record queue.
  *
  * Handles are ints > 0, never reused within a process. A port is a tap, a memory port or a link; all are one number space.
@@ -58,7 +59,7 @@ enum ipop_record {
  * signed offer), silent (nothing heard: 12 s with traffic, 30 s idle), consent (ICE consent lost), closed (the peer closed it),
  * ssrc-exhausted, internal.
  * STREAM_CLOSED codes: dns, refused, unreachable, timeout, tls-name, tls-expired, tls-not-yet-valid, tls-unknown-ca, tls-self-signed,
- * tls-protocol, tls-alert, ca-file, eof, reset, overflow (the writer outran the socket: over 1 MiB waiting), local (ipop_stream_close), internal. */
+ * tls-protocol, tls-alert, ca-file, eof, reset, overflow (the record queue was full: the runtime did not keep up), local (ipop_stream_close), internal. */
 
 enum ipop_miss {
   IPOP_MISS_SOURCE = 1, /* the frame's source has no rule */
