@@ -17,6 +17,7 @@ const DIST = process.env['IPOP_DIST'] ?? fileURLToPath(new URL('../../dist/', im
 export const IPOPD = join(DIST, 'ipopd');
 export const IPOP = join(DIST, 'ipop');
 export const BUNDLE = join(DIST, 'ipop.js');
+export const LIBRARY = join(DIST, 'libipop.so');
 /** IPOP_TXIKI_SITE: nodes of this site run on txiki.js, the others see no difference. */
 const TXIKI_SITE = process.env['IPOP_TXIKI_SITE'];
 
