@@ -2,11 +2,11 @@
 // The life of the .deb in a small Debian: installed, started by its unit's ExecStart, upgraded, removed, purged. The tests follow each other.
 
 import {readFileSync} from 'node:fs';
-import {join} from 'node:path';
+import {basename, join} from 'node:path';
 import test from 'ava';
 import {runOk} from '../lab/exec.ts';
 import {Debian} from './debian.ts';
-import {makePackages, obstacle, rootTest, temporaryFolder, TREE, VERSION} from './kit.ts';
+import {makePackage, obstacle, rootTest, temporaryFolder, TREE, VERSION} from './kit.ts';
 import {Started} from './started.ts';
 
 const CONFIG = 'etc/config/ipop';
@@ -29,9 +29,8 @@ let deb = '';
 let debian: Debian;
 
 test.before(async () => {
-  if (obstacle !== undefined) return;
-  ({deb} = await makePackages(folder));
-  debian = await Debian.create(join(folder, 'root'), deb);
+  deb = await makePackage('deb', folder);
+  if (obstacle === undefined) debian = await Debian.create(join(folder, 'root'), deb);
 });
 
 /** The same package with another version and another text in its conffile. */
@@ -44,6 +43,12 @@ async function newer(): Promise<string> {
   await runOk(['bash', '-ec', script, 'newer', deb, join(folder, 'unpacked'), out]);
   return out;
 }
+
+test.serial('the .deb is the same bytes when it is made again at another time', async (t) => {
+  const again = await makePackage('deb', join(folder, 'again'));
+  t.is(basename(deb), basename(again));
+  t.true(readFileSync(deb).equals(readFileSync(again)));
+});
 
 rootTest('the .deb installs beside what it says it needs and nothing else, is enabled and started', async (t) => {
   const calls = await debian.dpkg('-i', debian.bring(deb, 'ipop.deb'));

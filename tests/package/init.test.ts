@@ -5,7 +5,7 @@ import {readFileSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import test, {type ExecutionContext} from 'ava';
 import {NETWORK} from '../../src/uci/schema.ts';
-import {makePackages, obstacle, rootTest, temporaryFolder, TREE} from './kit.ts';
+import {makePackage, obstacle, rootTest, temporaryFolder, TREE} from './kit.ts';
 import {Router} from './router.ts';
 
 const CONFIG = 'etc/config/ipop';
@@ -26,7 +26,7 @@ const folder = temporaryFolder();
 let router: Router;
 
 test.before(async () => {
-  if (obstacle === undefined) router = await Router.create(join(folder, 'root'), (await makePackages(folder)).ipk);
+  if (obstacle === undefined) router = await Router.create(join(folder, 'root'), await makePackage('ipk', folder));
 });
 
 test.beforeEach(() => {

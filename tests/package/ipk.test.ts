@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 // The .ipk, byte by byte where opkg is particular: made twice, taken apart, compared with what openwrt/Makefile says.
 
-import {readFileSync, utimesSync} from 'node:fs';
+import {readFileSync} from 'node:fs';
 import {basename, join} from 'node:path';
 import {gunzipSync} from 'node:zlib';
 import test from 'ava';
 import {runSync} from '../lab/exec.ts';
-import {DIST, EPOCH_SEC, makePackages, temporaryFolder, TREE, VERSION} from './kit.ts';
+import {DIST, EPOCH_SEC, makePackage, temporaryFolder, TREE, VERSION} from './kit.ts';
 import {readTar, type TarMember} from './tar.ts';
 
 const folder = temporaryFolder();
@@ -16,7 +16,7 @@ let control: readonly TarMember[];
 let data: readonly TarMember[];
 
 test.before(async () => {
-  ({ipk} = await makePackages(join(folder, 'first')));
+  ipk = await makePackage('ipk', folder);
   outer = readTar(gunzipSync(readFileSync(ipk)));
   control = readTar(gunzipSync(contentOf(outer, './control.tar.gz')));
   data = readTar(gunzipSync(contentOf(outer, './data.tar.gz')));
@@ -36,15 +36,10 @@ function fields(): Map<string, string> {
   return new Map(found.map(([, name = '', value = '']) => [name, value]));
 }
 
-test('both packages are the same bytes when they are made again, at another time and from files of another date', async (t) => {
-  const first = await makePackages(join(folder, 'first'));
-  const source = join(TREE, 'openwrt/files/etc/hotplug.d/net/50-ipop');
-  utimesSync(source, new Date(), new Date());
-  const again = await makePackages(join(folder, 'again'));
-  for (const kind of ['ipk', 'deb'] as const) {
-    t.is(basename(first[kind]), basename(again[kind]));
-    t.true(readFileSync(first[kind]).equals(readFileSync(again[kind])), kind);
-  }
+test('the .ipk is the same bytes when it is made again at another time', async (t) => {
+  const again = await makePackage('ipk', join(folder, 'again'));
+  t.is(basename(ipk), basename(again));
+  t.true(readFileSync(ipk).equals(readFileSync(again)));
 });
 
 test('the .ipk has the three members opkg wants, in its order, and is named after the version in package.json', (t) => {

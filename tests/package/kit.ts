@@ -31,14 +31,16 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-/** Runs scripts/package and returns what it says, one line for each package: its file. */
-export async function makePackages(out: string): Promise<{readonly ipk: string; readonly deb: string}> {
+export type Kind = 'ipk' | 'deb';
+
+/** Has scripts/package make one package; returns its file. */
+export async function makePackage(kind: Kind, out: string): Promise<string> {
   const script = join(TREE, 'scripts/package');
-  const said = await runOk(['env', `SOURCE_DATE_EPOCH=${EPOCH_SEC}`, 'nice', script, '--dist', DIST, '--out', out], {
-    timeoutMs: 60_000,
-  });
-  const [ipk = '', deb = ''] = said.trimEnd().split('\n');
-  return {ipk, deb};
+  const said = await runOk(
+    ['env', `SOURCE_DATE_EPOCH=${EPOCH_SEC}`, script, '--dist', DIST, '--out', out, '--only', kind],
+    {timeoutMs: 60_000},
+  );
+  return said.trimEnd();
 }
 
 /** Copies a program's libraries and its loader to the same places under another root. */
