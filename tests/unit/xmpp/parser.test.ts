@@ -133,3 +133,21 @@ test('does not keep the whitespace that servers send to keep a stream alive', (t
   t.deepEqual(faults, []);
   t.is(parser.root?.children.length, 0);
 });
+
+test.serial('a long text costs a bounded number of looks for each of its characters', (t) => {
+  const indexOf = String.prototype.indexOf;
+  const length = 200_000;
+  let looks = 0;
+  String.prototype.indexOf = function (this: string, text: string, from = 0): number {
+    const at = indexOf.call(this, text, from);
+    looks += (at < 0 ? this.length : at) - from;
+    return at;
+  };
+  try {
+    all(HEADER, `<message><body>${'a'.repeat(length)}</body></message>`);
+  } finally {
+    String.prototype.indexOf = indexOf;
+  }
+  t.true(looks > length / 2, 'the looks are counted');
+  t.true(looks < 200 * length, `${looks} looks`);
+});
