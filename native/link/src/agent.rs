@@ -22,6 +22,9 @@ const LABEL: &CStr = c"ipop";
 const MEDIA: &CStr = c"video";
 /// Control messages are small; libdatachannel's default of 1 MiB for each link is not for routers.
 const SCTP_BUFFER: c_int = 64 * 1024;
+/// SCTP's own look whether the peer is there: once a day, as reports tell within seconds. Its answer is sent by a receiving thread,
+/// which must not wait for a relay's lock (see `Link`).
+const SCTP_HEARTBEAT_MS: c_int = 24 * 3600 * 1000;
 
 static REGISTRY: RwLock<Option<HashMap<Handle, Arc<Link>>>> = RwLock::new(None);
 
@@ -56,6 +59,7 @@ pub fn init() {
             let mut settings: rtc::rtcSctpSettings = std::mem::zeroed();
             settings.sendBufferSize = SCTP_BUFFER;
             settings.recvBufferSize = SCTP_BUFFER;
+            settings.heartbeatIntervalMs = SCTP_HEARTBEAT_MS;
             rtc::rtcSetSctpSettings(&settings);
         }
     });

@@ -153,16 +153,16 @@ impl Link {
     fn on_packet(&self, packet: &[u8]) {
         let now = self.now_ms();
         self.rtp_received.fetch_add(1, Ordering::Relaxed);
-        let (received, report, too_many) = {
+        let (received, too_many) = {
             let mut receiver = lock(&self.receiver);
             let (received, due) = receiver.packet(packet, now, &self.drops);
-            (received, due.then(|| receiver.report(now)), receiver.has_too_many_sources())
+            if due {
+                *lock(&self.report_due) = Some(receiver.report(now));
+            }
+            (received, receiver.has_too_many_sources())
         };
         if too_many {
             return self.lose("ssrc-exhausted", "the peer used more SSRCs than a link may have");
-        }
-        if let Some(report) = report {
-            self.send_report(&report, now);
         }
         match received {
             Received::Frame(bytes) => self.input(bytes),
