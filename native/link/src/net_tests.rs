@@ -357,7 +357,7 @@ fn arrives_after_losing(packets: u64, may_change_ssrc: bool) -> bool {
 fn frames_arrive_again_after_a_long_loss_because_the_ssrc_changes() {
     let Some(_guard) = network() else { return };
     let rules = "table inet t { chain i { type filter hook input priority 0; udp length 1100-1160 drop; }; }";
-    assert!(Command::new("nft").arg(rules).status().unwrap().success());
+    assert!(Command::new("/usr/sbin/nft").arg(rules).status().unwrap().success());
     assert!(arrives_after_losing(70_000, true));
     assert!(!arrives_after_losing(70_000, false), "without a new SSRC the receiver should have refused all");
 }
@@ -494,7 +494,7 @@ fn a_link_whose_peer_falls_silent_is_lost_after_12_s_with_traffic() {
     let Some(_guard) = network() else { return };
     let (mut a, mut b) = up();
     let rules = "table inet t { chain i { type filter hook input priority 0; meta l4proto udp drop; }; }";
-    assert!(Command::new("nft").arg(rules).status().unwrap().success());
+    assert!(Command::new("/usr/sbin/nft").arg(rules).status().unwrap().success());
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(11_500) {
         a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
