@@ -4,4 +4,6 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic");
+    // native/link/src/dtls_guard.rs
+    println!("cargo::rustc-link-arg=-Wl,--wrap=BIO_write");
 }

@@ -7,6 +7,7 @@
 mod agent;
 mod candidate;
 mod carriage;
+mod dtls_guard;
 mod fragment;
 mod link;
 mod links;
