@@ -229,6 +229,22 @@ test('a forged answer ends the try, and is shown', (t) => {
   t.is(desk.peer.error?.code, 'bad-signature');
 });
 
+test('a refusal stays on the peer for 10 minutes against ordinary failures', (t) => {
+  const desk = new Desk(low, high);
+  desk.offered(7, 0);
+  const answer = {...desk.answer(), signature: '00'.repeat(64)};
+  desk.signal({type: 'answer', sid: answer.nonce, signed: answer}, 10);
+  const fail = (at: number) => {
+    desk.offered(8, at);
+    desk.manager.handleLost(8, 'ice-failed', 'no pair worked', at + 10);
+    desk.take();
+  };
+  fail(5_000);
+  t.is(desk.peer.error?.code, 'bad-signature');
+  fail(610_000);
+  t.is(desk.peer.error?.code, 'ice-failed');
+});
+
 test('a signal from a stranger is refused without a link', (t) => {
   const desk = new Desk(low, high);
   const offer = desk.offer({});
