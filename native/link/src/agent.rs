@@ -10,6 +10,7 @@ use datachannel_sys as rtc;
 use ipop_base::{Error, Handle, Result};
 
 use crate::candidate::{self, Candidate};
+use crate::juice_guard;
 use crate::link::Link;
 use crate::sdp::{Description, MAX_MESSAGE, MEDIA_ID};
 use crate::threads::undisturbed;
@@ -313,8 +314,10 @@ unsafe extern "C" fn on_track(_: c_int, track: c_int, pointer: *mut c_void) {
 }
 
 unsafe extern "C" fn on_open(id: c_int, pointer: *mut c_void) {
-    if let Some(link) = find(pointer) {
-        link.on_open(id);
+    let Some(link) = find(pointer) else { return };
+    if link.on_open(id) {
+        // It asks for the selected pair, which waits for libjuice's lock.
+        juice_guard::later(move || link.come_up());
     }
 }
 

@@ -4,7 +4,7 @@
 //! forged datagram of 14 bytes would close the link.
 //!
 //! libdatachannel hands each DTLS datagram to OpenSSL by `BIO_write` into a memory BIO. build.rs has the linker lead its calls here
-//! (`--wrap`); where it was not asked to, nothing is filtered and all else works.
+//! (`--wrap`).
 
 use std::ffi::{c_int, c_void};
 use std::slice;

@@ -9,7 +9,8 @@
 //! Locks: `agent` is held during calls into libdatachannel that may block, by worker threads only. All others are held for
 //! moments, and but for `sender` never while calling out. `sender` is held while a packet goes out, which on a relayed link waits
 //! for a lock that libjuice holds while it waits for libdatachannel's receiving threads. So those, which run our callbacks,
-//! never wait for `sender` and never send: they leave reports to whoever sends next, the timer at the latest.
+//! never wait for `sender` and never send: they leave reports to whoever sends next, the timer at the latest. What libdatachannel
+//! itself sends there goes by way of `juice_guard`.
 
 mod events;
 

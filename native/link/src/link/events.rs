@@ -97,13 +97,15 @@ impl Link {
         self.lose("closed", "the agent closed");
     }
 
-    /// The track or the channel is open.
-    pub fn on_open(&self, id: i32) {
+    /// The track or the channel is open. True when both are: `come_up` is due.
+    pub fn on_open(&self, id: i32) -> bool {
         let bit = if id == self.track.load(Ordering::Acquire) { TRACK_OPEN } else { CHANNEL_OPEN };
-        let opened = self.opened.fetch_or(bit, Ordering::AcqRel) | bit;
-        if opened != TRACK_OPEN | CHANNEL_OPEN {
-            return;
-        }
+        let before = self.opened.fetch_or(bit, Ordering::AcqRel);
+        before | bit == TRACK_OPEN | CHANNEL_OPEN
+    }
+
+    /// Frames and messages cross from here on. Waits for libjuice's lock, as libdatachannel's threads must not.
+    pub fn come_up(&self) {
         let now = self.now_ms();
         self.silence.heard(now);
         if self.enter(Phase::Up) {
