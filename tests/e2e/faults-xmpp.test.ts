@@ -184,7 +184,7 @@ labTest('an account that is no member waits, is told whom to ask, and is online 
   const {network, status} = await untilStatus(member, 'waiting', ONLINE_MS, ({xmpp}) => xmpp.state === 'waiting');
   t.log(healthItem(status, 'room-waiting')?.text);
   t.is(network.xmpp.error?.code, 'not-a-member');
-  t.regex(healthItem(status, 'room-waiting')?.text ?? '', /list boat@example\.org as a member/);
+  t.regex(healthItem(status, 'room-waiting')?.text ?? '', /lists boat@example\.org as a member/);
   await alone.stop();
   const [listing] = endWith(t, [new IpopNode(world(), owner.site, owner.options)] as const);
   listing.start();
