@@ -5,6 +5,5 @@ export default {
   files: ['tests/e2e/**/*.test.ts'],
   timeout: '3m',
   concurrency: 2,
-  serial: true,
   workerThreads: false,
 };
