@@ -9,6 +9,7 @@ type Severity = HealthItem['severity'];
 
 /** Every code with its severity. error: the exit code of `ipop status` is not 0. */
 export const HEALTH_CODES = {
+  'config-wrong': 'error',
   'xmpp-certificate': 'error',
   'xmpp-auth': 'error',
   'xmpp-offline': 'error',
@@ -53,6 +54,11 @@ export function healthOf(status: Judged): HealthItem[] {
     judgeXmpp(network, (code, text) => add(code, network.network, text));
     judgeBridge(network, (code, text) => add(code, network.network, text));
     judgePeers(network, (code, text) => add(code, network.network, text));
+  }
+  const [wrong, ...others] = status.configProblems ?? [];
+  if (wrong !== undefined) {
+    const more = others.length > 0 ? ` (and ${others.length} more)` : '';
+    add('config-wrong', '', `${wrong}${more}: what runs is not what the file says; correct it, then ipop reload`);
   }
   const {recordsDropped} = status.process;
   if (recordsDropped > 0) {

@@ -131,7 +131,7 @@ function networkOf(network: string, values: Values<typeof NETWORK>): NetworkConf
   };
 }
 
-/** Two networks cannot share a device, nor an account: the server would end the session of the one that came first. */
+/** Two networks cannot share a device, an account (the server would end the session of the one that came first), nor a room. */
 function checkApart(section: UciSection, network: NetworkConfig, other: NetworkConfig, report: Report): void {
   if (network.bridge.tap === other.bridge.tap) {
     report.add(
@@ -145,6 +145,13 @@ function checkApart(section: UciSection, network: NetworkConfig, other: NetworkC
       section.line,
       {section, option: 'jid', value: network.account.jid},
       `is the account of network '${other.network}' too`,
+    );
+  }
+  if (network.room.jid === other.room.jid) {
+    report.add(
+      section.line,
+      {section, option: 'room', value: network.room.jid},
+      `is the room of network '${other.network}' too`,
     );
   }
 }

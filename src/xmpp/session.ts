@@ -67,7 +67,7 @@ class Session implements XmppSession {
     const {room, nick, owner, members} = options;
     const jid = jidOf(options.jid).bare().toString();
     this.#room = new Room(
-      {room, nick, jid, owner, members: members.filter((member) => member.toLowerCase() !== jid)},
+      {room, nick, jid, owner, members},
       {
         onJoined: () => this.#onJoined(),
         onRefused: (error) => this.#onRoomRefused(error),
@@ -133,6 +133,10 @@ class Session implements XmppSession {
     if (this.#isUp) return this.#liveness?.ask(PROBE_LIMIT_MS);
     const waits = this.#state === 'offline' && this.#lastError && severityOf(this.#lastError.code) === 'transient';
     if (waits && this.#deps.nowMs() - this.#lastTryMs >= PROBE_GAP_MS) this.#connect();
+  }
+
+  setMembers(members: readonly string[]): void {
+    this.#room.setMembers(members);
   }
 
   /** Whether stanzas can be sent. */

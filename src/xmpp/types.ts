@@ -84,6 +84,8 @@ export interface XmppSession {
   sendJingle(to: string, jingle: Element): Promise<void>;
   /** Tests the stream now (a ping with a short limit) and reconnects when it is dead. */
   probe(): void;
+  /** Another list of members: those who are new are given membership, at once or when the room is entered. */
+  setMembers(members: readonly string[]): void;
   /** Address of the server while connected. */
   readonly server: string | undefined;
 }

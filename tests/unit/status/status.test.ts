@@ -52,6 +52,19 @@ for (const [code, changes, exit] of [
   });
 }
 
+test('a configuration that could not be applied is told first, with how many problems more', (t) => {
+  const status = buildStatus({...healthyParts(), configProblems: ['ipop:3: is wrong', 'ipop:4: too']});
+  t.deepEqual(status.health, [
+    {
+      code: 'config-wrong',
+      severity: 'error',
+      network: '',
+      text: 'ipop:3: is wrong (and 1 more): what runs is not what the file says; correct it, then ipop reload',
+    },
+  ]);
+  t.is(exitCodeOf(status), 2);
+});
+
 test('XMPP that is rejected is not called offline, and says where to look', (t) => {
   const [item] = buildStatus(healthyParts(xmpp({error: error('not-authorized'), retryInSec: 60}))).health;
   t.is(

@@ -131,10 +131,11 @@ test('what is not enabled may be incomplete, but not wrong', (t) => {
   t.is(texts(`${HEAD}${HOME}config network 'b'\n\toption enabled '0'\n\toption mtu 1\n`).length, 1);
 });
 
-test('two networks need a tap and an account each', (t) => {
+test('two networks need a tap, an account and a room each', (t) => {
   t.deepEqual(texts(HEAD + HOME + HOME.replace('home', 'work')), [
     "f:7: section network 'work', option tap 'ipop0' is the tap of network 'home' too",
     "f:7: section network 'work', option jid 'office@example.org' is the account of network 'home' too",
+    "f:7: section network 'work', option room 'home@conference.example.org' is the room of network 'home' too",
   ]);
 });
 
