@@ -9,6 +9,7 @@ import type {NetworkStatus, PeerStatus, Status} from '../../src/status/types.ts'
 import {IpopNode, type NetworkOptions, type NodeOptions} from '../lab/ipopd.ts';
 import {connect, Netns} from '../lab/netns.ts';
 import type {Host, Site} from '../lab/site.ts';
+import {ping} from '../lab/tools.ts';
 import {until} from '../lab/wait.ts';
 import type {World} from '../lab/world.ts';
 import {endWith, LINKS_MS} from './kit.ts';
@@ -74,6 +75,11 @@ export async function startBoth(t: ExecutionContext, world: World): Promise<TwoL
   boat.start();
   await Promise.all([office, boat].map((node) => node.waitLinks(2, LINKS_MS)));
   return {office, boat, work};
+}
+
+/** Waits until office's second LAN reaches boat's: a host that asked in vain just before asks again only after a second. */
+export async function untilWorkWorks({office, boat}: TwoLans['work']): Promise<void> {
+  await until('an answer across network work', 10_000, async () => (await ping(office.ns, boat.address)).received === 3);
 }
 
 /** A node's network of that name; undefined when it has none, or does not answer. */
