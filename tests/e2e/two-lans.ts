@@ -79,7 +79,11 @@ export async function startBoth(t: ExecutionContext, world: World): Promise<TwoL
 
 /** Waits until office's second LAN reaches boat's: a host that asked in vain just before asks again only after a second. */
 export async function untilWorkWorks({office, boat}: TwoLans['work']): Promise<void> {
-  await until('an answer across network work', 10_000, async () => (await ping(office.ns, boat.address)).received === 3);
+  await until(
+    'an answer across network work',
+    10_000,
+    async () => (await ping(office.ns, boat.address)).received === 3,
+  );
 }
 
 /** A node's network of that name; undefined when it has none, or does not answer. */

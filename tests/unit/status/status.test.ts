@@ -135,7 +135,7 @@ test('a port that has just gone counts nothing', (t) => {
 });
 
 test('requests that are no requests are refused with a sentence', (t) => {
-  const view = {status: () => buildStatus(healthyParts()), fdb: () => []};
+  const view = {status: () => buildStatus(healthyParts()), fdb: () => [], reload: () => ({changes: []})};
   const codeOf = (line: string) => JSON.parse(answerRequest(line, view)).error?.code;
   t.is(codeOf('status'), 'malformed-request');
   t.is(codeOf('null'), 'unknown-command');
@@ -150,6 +150,7 @@ test('a view that fails is an answer too', (t) => {
       throw new Error('counters');
     },
     fdb: () => [],
+    reload: () => ({changes: []}),
   };
   t.deepEqual(JSON.parse(answerRequest('{"command":"status"}', view)), {
     ok: false,
