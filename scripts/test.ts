@@ -21,6 +21,11 @@ interface Suite {
 }
 
 const root = process.getuid?.() === 0;
+// npm puts node_modules/.bin first, where a bundler's tool is called nft: it would swallow firewall rules without a word.
+const path = (process.env['PATH'] ?? '')
+  .split(':')
+  .filter((folder) => !folder.endsWith('node_modules/.bin'))
+  .join(':');
 const ava = (...args: string[]): string[] => ['node_modules/.bin/ava', '--tap', ...args];
 const needsRoot = root ? undefined : 'needs root (network namespaces): run it with sudo';
 
@@ -73,7 +78,10 @@ async function run(suite: Suite): Promise<Counts> {
     return counts;
   }
   const [program = '', ...args] = suite.command;
-  const child = spawn(program, args, {env: {...process.env, ...suite.env}, stdio: ['ignore', 'pipe', 'inherit']});
+  const child = spawn(program, args, {
+    env: {...process.env, PATH: path, ...suite.env},
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const lines = createInterface({input: child.stdout});
   lines.on('line', (line) => {
     console.log(line);

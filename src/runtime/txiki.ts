@@ -3,6 +3,8 @@
 //
 // txiki.js calls back for many things in one turn of its loop and runs promise jobs once, at the turn's end. So callbacks here only note
 // what is to do, and a timer of 0 ms does one thing in each turn.
+// Its clearTimeout is never called: 24.x aborts when a timer that is just firing is cleared, be it by its own callback or by one of the
+// promise jobs, which it runs just before that.
 
 import {utf8} from '../base/bytes.ts';
 import {splitRecords} from '../native/codec.ts';
@@ -25,7 +27,6 @@ export interface Txiki {
   nowMs(): number;
   wallMs(): number;
   setTimeout(callback: () => void, delayMs: number): unknown;
-  clearTimeout(handle: unknown): void;
 }
 
 type Turn = () => void;
@@ -42,7 +43,8 @@ export class TxikiHost implements Host {
   #isScheduled = false;
   #exitCode: number | undefined;
   #timer: {readonly dueMs: number; readonly callback: () => void} | undefined;
-  #timerHandle: unknown;
+  /** When the runtime's timers fire. Each was set because all others were too late, so there are few. */
+  readonly #alarms = new Set<number>();
   /** Native's descriptor as something to poll. 24.x frees what it still uses when this is collected. */
   #wake: TjsPosixSocket | undefined;
   readonly #buffer = new Uint8Array(POLL_BYTES);
@@ -61,9 +63,6 @@ export class TxikiHost implements Host {
   }
 
   setTimer(delayMs: number | undefined, callback: () => void): void {
-    // Never the one whose callback runs: 24.x aborts then. That one has cleared the field.
-    if (this.#timerHandle !== undefined) this.#txiki.clearTimeout(this.#timerHandle);
-    this.#timerHandle = undefined;
     this.#timer = delayMs === undefined ? undefined : {dueMs: this.nowMs() + delayMs, callback};
     this.#arm();
   }
@@ -133,11 +132,15 @@ export class TxikiHost implements Host {
     }
   }
 
+  /** Sees to it that an alarm comes when the timer is due, or before. */
   #arm(): void {
-    if (this.#timer === undefined) return;
-    const delayMs = Math.max(0, Math.ceil(this.#timer.dueMs - this.nowMs()));
-    this.#timerHandle = this.#txiki.setTimeout(() => {
-      this.#timerHandle = undefined;
+    const dueMs = this.#timer?.dueMs;
+    if (dueMs === undefined) return;
+    for (const alarm of this.#alarms) if (alarm <= dueMs) return;
+    this.#alarms.add(dueMs);
+    const delayMs = Math.max(0, Math.ceil(dueMs - this.nowMs()));
+    this.#txiki.setTimeout(() => {
+      this.#alarms.delete(dueMs);
       // The loop counts from the start of the turn that set it: a long turn makes it early.
       if (this.#isDue()) this.#later(this.#timerTurn);
       else this.#arm();
@@ -193,9 +196,9 @@ export async function runOnTxiki(tjs: Tjs, run: (host: Host) => void): Promise<v
   try {
     const {default: ffi} = await import('tjs:ffi');
     const {PosixSocket} = await import('tjs:posix-socket');
-    const {setTimeout, clearTimeout, performance} = globalThis as unknown as Globals;
+    const {setTimeout, performance} = globalThis as unknown as Globals;
     host = new TxikiHost({
-      ...{tjs, ffi, PosixSocket, setTimeout, clearTimeout, folder: import.meta.dirname},
+      ...{tjs, ffi, PosixSocket, setTimeout, folder: import.meta.dirname},
       nowMs: () => performance.now(),
       wallMs: () => Date.now(),
     });
@@ -220,7 +223,6 @@ function catchRejections(host: TxikiHost): void {
 /** Globals of txiki.js; Timers puts its own setTimeout over the runtime's later. */
 interface Globals {
   setTimeout(callback: () => void, delayMs: number): unknown;
-  clearTimeout(handle: unknown): void;
   addEventListener(name: string, listener: (event: {reason: unknown; preventDefault(): void}) => void): void;
   readonly performance: {now(): number};
   readonly console: {error(text: string): void};

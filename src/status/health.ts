@@ -24,6 +24,8 @@ export const HEALTH_CODES = {
 } as const satisfies Readonly<Record<string, Severity>>;
 
 /** Ends of a stream (ipop.h) that mean the certificate; other TLS failures are the network's or the server's. */
+/** Of a room that its owner has yet to make, or to let us in. */
+const ROOM_OWNER_CODES = ['room-missing', 'not-a-member'];
 const CERTIFICATE_CODES = [
   'tls-name',
   'tls-expired',
@@ -79,16 +81,16 @@ export function exitCodeOf(status: Status): 0 | 1 | 2 {
 
 type Add = (code: HealthCode, text: string) => void;
 
-function judgeXmpp({xmpp}: NetworkStatus, add: Add): void {
+function judgeXmpp({xmpp, peers}: NetworkStatus, add: Add): void {
   if (xmpp.state === 'online') return;
   const {error, jid, server} = xmpp;
   const retry = xmpp.retryInSec === undefined ? '' : `; next try in ${xmpp.retryInSec} s`;
   const cause = error ? error.text : `state is ${xmpp.state}`;
   if (xmpp.state === 'waiting') {
-    return add(
-      'room-waiting',
-      `${cause}: the owner of room ${xmpp.room} must be online and list ${jid} as a member${retry}`,
-    );
+    const way = ROOM_OWNER_CODES.includes(error?.code ?? '')
+      ? `; the node with option owner does so once it is online and lists ${jid} as a member`
+      : '';
+    return add('room-waiting', `${cause}${way}${retry}`);
   }
   if (error && CERTIFICATE_CODES.includes(error.code)) {
     return add(
@@ -100,13 +102,19 @@ function judgeXmpp({xmpp}: NetworkStatus, add: Add): void {
     return add('xmpp-auth', `${cause}: check options jid and password of account ${jid}${retry}`);
   }
   const where = server === undefined ? '' : ` (last server ${server})`;
-  add('xmpp-offline', `${cause}${where}: links that are up stay, new ones must wait${retry}`);
+  const links = peers.some((peer) => peer.state === 'up')
+    ? 'links that are up stay, new ones must wait'
+    : 'peers cannot be found';
+  add('xmpp-offline', `${cause}${where}: ${links}${retry}`);
 }
 
 function judgeBridge({bridge}: NetworkStatus, add: Add): void {
   const cause = bridge.error ? `: ${bridge.error.text}` : '';
   if (bridge.state === 'no-tap')
-    add('no-tap', `tap ${bridge.tap} cannot be made${cause}: is the tun module loaded, the name free?`);
+    add(
+      'no-tap',
+      `${bridge.error?.text ?? `tap ${bridge.tap} cannot be made`}: is the tun module loaded, the name free?`,
+    );
   if (bridge.state === 'no-bridge') {
     add(
       'no-bridge',

@@ -376,12 +376,19 @@ export class Link {
     this.#fail('checking-timeout', 'No path to the peer worked within 10 s', now);
   }
 
+  /** Keeps the last failure; a refusal, which a person must see, for 10 minutes against ordinary failures that follow it. */
+  #note(error: LinkError): void {
+    const old = this.#error;
+    const isKept = old && REFUSAL_CODES.includes(old.code) && error.at - old.at < REFUSAL_SHOWN_MS;
+    if (!isKept || REFUSAL_CODES.includes(error.code)) this.#error = error;
+  }
+
   /** The one way from an attempt or a link to a later try. */
   #fail(code: string, text: string, now: Millis, how: {tellPeer?: boolean; probe?: boolean} = {}): void {
     const {name} = this.#state;
     const attempt = this.#attempt();
     if (!attempt) return;
-    this.#error = {code, text, at: now};
+    this.#note({code, text, at: now});
     this.attempts++;
     this.#discard();
     if (name === 'up' && how.probe !== false) this.#context.emit({type: 'probe-session'});
@@ -411,7 +418,7 @@ export class Link {
   }
 
   #refuseWith(sid: string, error: IpopError, now: Millis): void {
-    this.#error = {code: error.code, text: error.message, at: now};
+    this.#note({code: error.code, text: error.message, at: now});
     this.#log('warning', error.message);
     this.#refuse(sid, error.code, error.message);
   }

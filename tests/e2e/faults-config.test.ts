@@ -6,6 +6,7 @@ import {join} from 'node:path';
 import type {ExecutionContext} from 'ava';
 import {run, type RunResult} from '../lab/exec.ts';
 import {IPOPD, IpopNode} from '../lab/ipopd.ts';
+import {until} from '../lab/wait.ts';
 import {labTest, TWO_SITES, worldOf} from './kit.ts';
 
 const EXIT_CONFIG = 78;
@@ -153,7 +154,7 @@ labTest('a second daemon with the same control socket says that one runs already
     owner: true,
   });
   node.start();
-  await node.proc.waitLog(/node office/, 5_000);
+  await until('the first one to answer', 5_000, async () => (await node.status()) !== undefined);
   const second = await world().site('office').router.run([IPOPD, '--config', node.configFile], {timeoutMs: 5_000});
   t.log(second.stderr.trim());
   t.is(second.code, 1);

@@ -57,7 +57,7 @@ labTest('a tap whose name another device has is told, and made as soon as the na
   const {network, status} = await untilStatus(office, 'no tap', SAY_MS, ({bridge}) => bridge.state === 'no-tap');
   t.log(healthItem(status, 'no-tap')?.text);
   t.is(network.bridge.error?.code, 'no-tap');
-  t.regex(healthItem(status, 'no-tap')?.text ?? '', /tap ipop0 cannot be made: .*ipop0/);
+  t.regex(healthItem(status, 'no-tap')?.text ?? '', /cannot make tap 'ipop0'.*name free/);
   const shown = await office.ipop('status');
   t.is(shown.code, 2, 'the link is up, the LAN is not');
   t.regex(shown.stdout, /tap ipop0 \(missing\)/);

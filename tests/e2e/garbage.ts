@@ -15,9 +15,6 @@ export function randomOf(seed: number): (bound: number) => number {
   };
 }
 
-/** A sealed DTLS record has at least an explicit nonce and a tag (RFC 5288). */
-const SEALED = 24;
-
 /** `count` payloads of all kinds in turn. `real`: datagrams of the link itself, sent again as they were and with one bit changed. */
 export function garbage(count: number, random: (bound: number) => number, real: readonly Buffer[]): Buffer[] {
   const noise = (length: number): Buffer => Buffer.from(Array.from({length}, () => random(256)));
@@ -43,7 +40,7 @@ export function garbage(count: number, random: (bound: number) => number, real: 
     () => {
       const type = pick([20, 21, 22, 23, 25]);
       const epoch = random(3);
-      const body = type === 21 && epoch !== 1 ? Buffer.from([2, pick([0, 10, 40, 80])]) : noise(SEALED + random(200));
+      const body = type === 21 ? Buffer.from([2, pick([0, 10, 40, 80])]) : noise(1 + random(200));
       const head = Buffer.concat([Buffer.from([type]), u16(pick([0xfefd, 0xfeff, 0xfefc]), epoch), noise(6)]);
       return Buffer.concat([head, u16(random(4) === 0 ? random(65_536) : body.length), body]);
     },

@@ -11,7 +11,7 @@ import type {Host} from '../../src/runtime/host.ts';
 const EAGAIN = 11;
 const JOBS = 20;
 
-const scenes: Record<string, (host: Host) => void> = {records, timers, faults, signals};
+const scenes: Record<string, (host: Host) => void> = {records, timers, resets, faults, signals};
 
 runOnHost((host) => scenes[host.args[1] ?? '']?.(host));
 
@@ -83,6 +83,27 @@ function timers(host: Host): void {
       host.exit(0);
     });
   });
+}
+
+/** Promise jobs of records that set a timer anew just when it fires: each turn is longer than the timer. */
+function resets(host: Host): void {
+  const wanted = Number(host.args[2]);
+  const native = new Native(host.native);
+  native.start();
+  let [records, fired] = [0, 0];
+  host.onRecord(async () => {
+    records++;
+    busy(host, 2);
+    for (let i = 0; i < 3; i++) {
+      await undefined;
+      host.setTimer(1, () => void fired++);
+    }
+    if (records < wanted) return;
+    host.out(`${JSON.stringify({records, fired})}\n`);
+    host.exit(0);
+  });
+  host.setTimer(1, () => void fired++);
+  for (let i = 0; i < wanted; i++) derive(native);
 }
 
 function busy(host: Host, ms: number): void {

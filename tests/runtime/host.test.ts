@@ -70,6 +70,15 @@ test.serial('no timer is early, also when it was set late in a long turn', async
   t.true(seen['late']! >= 40 && seen['inside']! >= 20, stdout);
 });
 
+test.serial('a timer may be set anew by promise jobs while it fires', async (t) => {
+  const {code, stdout, stderr} = await scene('resets', '300');
+  t.is(stderr, '');
+  t.is(code, 0);
+  const {records, fired} = JSON.parse(stdout) as Record<string, number>;
+  t.log(`fired ${fired} times between ${records} records`);
+  t.is(records, 300);
+});
+
 test.serial('what is thrown or rejected and not caught is logged once, and the program goes on', async (t) => {
   const {code, stdout, stderr} = await scene('faults');
   t.is(code, 5);

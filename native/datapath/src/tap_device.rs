@@ -38,6 +38,7 @@ impl TapDevice {
         ioctl(&file, libc::TUNSETOFFLOAD as _, 0)
             .map_err(|cause| Error::io(&format!("cannot set offload of tap '{name}'"), &cause))?;
         quiet_ipv6(name);
+        raise_address(name)?;
         set_up(name, mtu)?;
         Ok(Self { name: name.to_owned(), file: RwLock::new(Some(file)) })
     }
@@ -110,6 +111,19 @@ fn attach(file: &OwnedFd, name: &str) -> Result<()> {
 /// A tap in a bridge has no IPv6 of its own, and must not speak into the LAN. Best effort: a kernel without IPv6 has no such file.
 fn quiet_ipv6(name: &str) {
     let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+}
+
+/// A bridge without an address of its own takes the lowest of its ports': the kernel's random address for the tap would often become
+/// that of the whole LAN's router. With this first byte (local, unicast) it is higher than any other port's.
+fn raise_address(name: &str) -> Result<()> {
+    const HIGHEST: u8 = 0xfe;
+    let control = control_socket()?;
+    let failed = |cause: io::Error| Error::io(&format!("cannot set the address of tap '{name}'"), &cause);
+    let mut request = request(name);
+    ioctl(&control, libc::SIOCGIFHWADDR as _, &raw mut request as usize).map_err(failed)?;
+    // SAFETY: SIOCGIFHWADDR has just filled this member of the union.
+    unsafe { request.ifr_ifru.ifru_hwaddr.sa_data[0] = HIGHEST as libc::c_char };
+    ioctl(&control, libc::SIOCSIFHWADDR as _, &raw mut request as usize).map_err(failed)
 }
 
 fn set_up(name: &str, mtu: u32) -> Result<()> {

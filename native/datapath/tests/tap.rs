@@ -315,3 +315,19 @@ fn nothing_is_left_of_taps_that_came_and_went() {
         assert!(!exists("ipop0"));
     });
 }
+
+#[test]
+fn a_bridge_keeps_its_address_when_a_tap_joins() {
+    in_namespace(|| {
+        ip("link add lan0 address fc:00:00:00:00:07 type veth peer name lan1");
+        ip("link add br-lan type bridge");
+        ip("link set lan0 master br-lan");
+        let of = |name: &str| ip(&format!("-br link show dev {name}")).split_whitespace().nth(2).unwrap().to_owned();
+        let before = of("br-lan");
+        let site = site(1500);
+        ip("link set ipop0 master br-lan");
+        assert_eq!((of("br-lan"), &of("ipop0")[..2]), (before, "fe"));
+        site.tap.close();
+        site.switch.close();
+    });
+}

@@ -10,6 +10,7 @@ use datachannel_sys as rtc;
 use ipop_base::{Error, Handle, Result};
 
 use crate::candidate::{self, Candidate};
+use crate::juice_guard;
 use crate::link::Link;
 use crate::sdp::{Description, MAX_MESSAGE, MEDIA_ID};
 use crate::threads::undisturbed;
@@ -22,6 +23,9 @@ const LABEL: &CStr = c"ipop";
 const MEDIA: &CStr = c"video";
 /// Control messages are small; libdatachannel's default of 1 MiB for each link is not for routers.
 const SCTP_BUFFER: c_int = 64 * 1024;
+/// SCTP's own look whether the peer is there: once a day, as reports tell within seconds. Its answer is sent by a receiving thread,
+/// which must not wait for a relay's lock (see `Link`).
+const SCTP_HEARTBEAT_MS: c_int = 24 * 3600 * 1000;
 
 static REGISTRY: RwLock<Option<HashMap<Handle, Arc<Link>>>> = RwLock::new(None);
 
@@ -56,6 +60,7 @@ pub fn init() {
             let mut settings: rtc::rtcSctpSettings = std::mem::zeroed();
             settings.sendBufferSize = SCTP_BUFFER;
             settings.recvBufferSize = SCTP_BUFFER;
+            settings.heartbeatIntervalMs = SCTP_HEARTBEAT_MS;
             rtc::rtcSetSctpSettings(&settings);
         }
     });
@@ -309,8 +314,10 @@ unsafe extern "C" fn on_track(_: c_int, track: c_int, pointer: *mut c_void) {
 }
 
 unsafe extern "C" fn on_open(id: c_int, pointer: *mut c_void) {
-    if let Some(link) = find(pointer) {
-        link.on_open(id);
+    let Some(link) = find(pointer) else { return };
+    if link.on_open(id) {
+        // It asks for the selected pair, which waits for libjuice's lock.
+        juice_guard::later(move || link.come_up());
     }
 }
 

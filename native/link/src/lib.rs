@@ -2,12 +2,15 @@
 //! Links: ICE, DTLS and the control channel by libdatachannel; Ethernet frames as SRTP packets (docs/PROTOCOL.md, section 4).
 //!
 //! `Links` is the whole public API. Below it: `link` is one link's state and what happens to it, `carriage` turns frames
-//! into packets and back, `agent` is the only place that calls libdatachannel, `workers` are the threads.
+//! into packets and back, `agent` is the only place that calls libdatachannel, `workers` are the threads,
+//! and the two guards stand between libdatachannel and what it is made of.
 
 mod agent;
 mod candidate;
 mod carriage;
+mod dtls_guard;
 mod fragment;
+mod juice_guard;
 mod link;
 mod links;
 mod mss;

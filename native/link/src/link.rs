@@ -7,7 +7,10 @@
 //!  +------------------+-----------------------------------+--lose(code)--> lost --close--> closed
 //! ```
 //! Locks: `agent` is held during calls into libdatachannel that may block, by worker threads only. All others are held for
-//! moments, and but for `sender` never while calling out; `sender` is a leaf.
+//! moments, and but for `sender` never while calling out. `sender` is held while a packet goes out, which on a relayed link waits
+//! for a lock that libjuice holds while it waits for libdatachannel's receiving threads. So those, which run our callbacks,
+//! never wait for `sender` and never send: they leave reports to whoever sends next, the timer at the latest. What libdatachannel
+//! itself sends there goes by way of `juice_guard`.
 
 mod events;
 
@@ -84,6 +87,8 @@ pub struct Link {
     exhausted: AtomicBool,
     /// The peer's last report, until the next frame is sent: a thread that sends without pause lets no other take `sender`.
     reported: Mutex<Option<Report>>,
+    /// Our report, until somebody sends it.
+    report_due: Mutex<Option<Report>>,
     sender: Mutex<Sender>,
     receiver: Mutex<Receiver>,
     signal: Mutex<Signal>,
@@ -185,6 +190,7 @@ impl Link {
             ssrc_changes: AtomicU64::new(0),
             exhausted: AtomicBool::new(false),
             reported: Mutex::default(),
+            report_due: Mutex::default(),
             sender: Mutex::new(Sender::new(random, may_change_ssrc)),
             receiver: Mutex::new(Receiver::new(0)),
             signal: Mutex::default(),
@@ -376,13 +382,16 @@ impl Link {
             let text = format!("nothing was heard from the peer for {} s", self.silence.silent_ms(now) / 1000);
             return self.lose("silent", &text);
         }
-        let report = {
+        {
             let mut receiver = lock(&self.receiver);
             receiver.expire(now, &self.drops);
-            receiver.report_due(now).then(|| receiver.report(now))
-        };
-        if let Some(report) = report {
-            self.send_report(&report, now);
+            if receiver.report_due(now) {
+                *lock(&self.report_due) = Some(receiver.report(now));
+            }
+        }
+        // When it is taken, a frame is on its way, and takes the report along.
+        if let Ok(mut sender) = self.sender.try_lock() {
+            self.send_report(&mut sender, now);
         }
         if now.saturating_sub(self.pair_refreshed_ms.load(Ordering::Relaxed)) >= PAIR_REFRESH_MS {
             self.refresh_pair(now);
@@ -419,10 +428,12 @@ impl Link {
         }
     }
 
-    fn send_report(&self, report: &Report, now: u64) {
+    /// Sends our report, if one is due.
+    fn send_report(&self, sender: &mut Sender, now: u64) {
+        let Some(report) = lock(&self.report_due).take() else { return };
         let track = self.track.load(Ordering::Acquire);
         let mut output = |packet: &[u8]| if agent::send(track, packet) { Ok(()) } else { Err(Drop::LinkClosed) };
-        match lock(&self.sender).report(report, now, &mut output) {
+        match sender.report(&report, now, &mut output) {
             Ok(()) => drop(self.rtp_sent.fetch_add(1, Ordering::Relaxed)),
             Err(why) => self.drops.count(why),
         }
@@ -444,6 +455,7 @@ impl PortTransmit for Link {
             sender.reported(&report);
         }
         let sent = sender.frame(frame, now, &mut output);
+        self.send_report(&mut sender, now);
         self.ssrc_changes.store(sender.ssrc_changes() as u64, Ordering::Relaxed);
         self.exhausted.store(sender.is_exhausted(), Ordering::Relaxed);
         drop(sender);

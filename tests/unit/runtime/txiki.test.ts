@@ -179,6 +179,31 @@ test('a timer set anew, or not at all, is not fired; in its own callback it may 
   t.deepEqual(seen, ['second', 'fourth']);
 });
 
+test('a timer set again and again needs few of the runtime’s, which are never cleared', async (t) => {
+  const fake = new FakeTxiki('24');
+  const host = fake.host();
+  let fired = 0;
+  for (let i = 0; i < 1000; i++) {
+    host.setTimer(30_000, () => fired++);
+    host.setTimer(i % 2 === 0 ? 500 : undefined, () => fired++);
+    host.setTimer(10_000, () => fired++);
+    fake.nowMs += 3;
+    await fake.turn();
+  }
+  t.true(fake.timers <= 4, `${fake.timers} timers`);
+  t.is(fired, 0);
+  fake.nowMs += 9_996;
+  await fake.turns(3);
+  t.is(fired, 0);
+  fake.nowMs += 1;
+  await fake.turns(3);
+  t.is(fired, 1);
+  fake.nowMs += 60_000;
+  await fake.turns(5);
+  t.is(fired, 1);
+  t.is(fake.timers, 0);
+});
+
 test('a turn that sets the timer anew after it was due moves it', async (t) => {
   const fake = new FakeTxiki('24');
   const host = fake.host();

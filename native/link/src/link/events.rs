@@ -97,13 +97,15 @@ impl Link {
         self.lose("closed", "the agent closed");
     }
 
-    /// The track or the channel is open.
-    pub fn on_open(&self, id: i32) {
+    /// The track or the channel is open. True when both are: `come_up` is due.
+    pub fn on_open(&self, id: i32) -> bool {
         let bit = if id == self.track.load(Ordering::Acquire) { TRACK_OPEN } else { CHANNEL_OPEN };
-        let opened = self.opened.fetch_or(bit, Ordering::AcqRel) | bit;
-        if opened != TRACK_OPEN | CHANNEL_OPEN {
-            return;
-        }
+        let before = self.opened.fetch_or(bit, Ordering::AcqRel);
+        before | bit == TRACK_OPEN | CHANNEL_OPEN
+    }
+
+    /// Frames and messages cross from here on. Waits for libjuice's lock, as libdatachannel's threads must not.
+    pub fn come_up(&self) {
         let now = self.now_ms();
         self.silence.heard(now);
         if self.enter(Phase::Up) {
@@ -153,16 +155,16 @@ impl Link {
     fn on_packet(&self, packet: &[u8]) {
         let now = self.now_ms();
         self.rtp_received.fetch_add(1, Ordering::Relaxed);
-        let (received, report, too_many) = {
+        let (received, too_many) = {
             let mut receiver = lock(&self.receiver);
             let (received, due) = receiver.packet(packet, now, &self.drops);
-            (received, due.then(|| receiver.report(now)), receiver.has_too_many_sources())
+            if due {
+                *lock(&self.report_due) = Some(receiver.report(now));
+            }
+            (received, receiver.has_too_many_sources())
         };
         if too_many {
             return self.lose("ssrc-exhausted", "the peer used more SSRCs than a link may have");
-        }
-        if let Some(report) = report {
-            self.send_report(&report, now);
         }
         match received {
             Received::Frame(bytes) => self.input(bytes),
