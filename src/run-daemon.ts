@@ -145,6 +145,7 @@ function makeDaemon({host, native, timers, log, self}: Omit<Parts, 'daemon'>): D
     openStream: (target) => native.openStream(target),
     writeStream: (stream, data) => native.writeStream(stream, data),
     closeStream: (stream) => native.closeStream(stream),
+    lookupSrv: (config) => native.lookupSrv(config),
     pbkdf2: (name, password, salt, rounds) => native.pbkdf2(algorithm(name), password, salt, rounds),
   });
   let cancelTimer: (() => void) | undefined;
@@ -162,6 +163,7 @@ function makeDaemon({host, native, timers, log, self}: Omit<Parts, 'daemon'>): D
       },
       xmpp: {
         openStream: (target, handlers) => services.openStream(target, handlers),
+        lookupSrv: (name, timeoutMs) => services.lookupSrv(name, timeoutMs),
         hash: (name, data) => native.hash(algorithm(name), data),
         hmac: (name, key, data) => native.hmac(algorithm(name), key, data),
         pbkdf2: (name, password, salt, rounds) => services.pbkdf2(name, password, salt, rounds),

@@ -9,6 +9,7 @@ type Severity = HealthItem['severity'];
 
 /** Every code with its severity. error: the exit code of `ipop status` is not 0. */
 export const HEALTH_CODES = {
+  'clock-wrong': 'error',
   'xmpp-certificate': 'error',
   'xmpp-auth': 'error',
   'xmpp-offline': 'error',
@@ -23,14 +24,7 @@ export const HEALTH_CODES = {
 } as const satisfies Readonly<Record<string, Severity>>;
 
 /** Ends of a stream (ipop.h) that mean the certificate; other TLS failures are the network's or the server's. */
-const CERTIFICATE_CODES = [
-  'tls-name',
-  'tls-expired',
-  'tls-not-yet-valid',
-  'tls-unknown-ca',
-  'tls-self-signed',
-  'ca-file',
-];
+const CERTIFICATE_CODES = ['tls-name', 'tls-expired', 'tls-pin', 'tls-unknown-ca', 'tls-self-signed', 'ca-file'];
 /** Failed logins (RFC 6120 section 6.5, and the session's own) that trying again does not cure. */
 const AUTH_CODES = [
   'not-authorized',
@@ -84,10 +78,13 @@ function judgeXmpp({xmpp}: NetworkStatus, add: Add): void {
       `${cause}: the owner of room ${xmpp.room} must be online and list ${jid} as a member${retry}`,
     );
   }
+  if (error?.code === 'tls-not-yet-valid') {
+    return add('clock-wrong', `${cause}: waiting for this machine's clock to be set (NTP)${retry}`);
+  }
   if (error && CERTIFICATE_CODES.includes(error.code)) {
     return add(
       'xmpp-certificate',
-      `${cause}: check the server's certificate, option ca_file and this machine's clock${retry}`,
+      `${cause}: check the server's certificate, options ca_file and pin, and this machine's clock${retry}`,
     );
   }
   if (error && AUTH_CODES.includes(error.code)) {

@@ -11,7 +11,7 @@ import type {NetworkConfig} from '../../src/uci/config.ts';
 
 const CONFIG: NetworkConfig = {
   network: 'home',
-  account: {jid: 'a@example.org', password: 'x', host: 'example.org', port: 5223, caFile: undefined},
+  account: {jid: 'a@example.org', password: 'x', server: undefined, tls: 'auto', caFile: undefined, pin: undefined},
   room: {jid: 'home@rooms.example.org', owner: false, members: []},
   bridge: {name: 'br-lan', tap: 'ipop0', mtuBytes: 1500},
   stun: [],
@@ -50,6 +50,7 @@ function parts() {
     self: {id: 'a'.repeat(40), name: 'office', publicKey: nothing(), boot: 1},
     crypto: {sign: nothing, verify: () => false, sha256: nothing, randomBytes: nothing, random: () => 0},
     xmpp: {
+      lookupSrv: () => Promise.resolve([]),
       openStream: () => ({write: () => undefined, close: () => undefined}),
       hash: nothing,
       hmac: nothing,

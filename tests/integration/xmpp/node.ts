@@ -29,7 +29,17 @@ export class TestNode {
     const {port, caFile} = server;
     const room = `lan@${ROOMS_DOMAIN}`;
     const resource = `ipop-${this.id.slice(0, 16)}`;
-    const fixed = {jid, password, host: '127.0.0.1', port, caFile, resource, room, nick: this.id};
+    const fixed = {
+      jid,
+      password,
+      server: {host: '127.0.0.1', port},
+      tls: 'direct',
+      pin: undefined,
+      caFile,
+      resource,
+      room,
+      nick: this.id,
+    } as const;
     const deps = nodeDeps((line) => this.history.push(line));
     this.session = createXmppSession(
       {
