@@ -62,15 +62,12 @@ export function setupSasl(
  * The best login of those offered: bound to this TLS connection where both can, then by hash. Throws when there is none.
  *
  * A server that offers channel binding takes the flag `y` for somebody in between who removed that offer, and refuses; so `y` is said only
- * where it offers none at all, and `n` where we have no type in common.
+ * where it offers none at all, and `n` where we have no type in common. Those that do not name their types are older than ours: ejabberd
+ * 23.01 knows tls-unique only, which TLS 1.3 does not have, and offers it all the same.
  */
-function choose(
-  offered: readonly string[],
-  types: readonly string[] | undefined,
-  exporter: Uint8Array | undefined,
-): Login {
+function choose(offered: readonly string[], types: readonly string[], exporter: Uint8Array | undefined): Login {
   const bound = offered.some((name) => name.endsWith('-PLUS'));
-  const canBind = exporter && (types === undefined || types.includes('tls-exporter')) ? exporter : undefined;
+  const canBind = types.includes('tls-exporter') ? exporter : undefined;
   if (canBind) {
     const plus = MECHANISMS.find(([mechanism]) => offered.includes(`${mechanism}-PLUS`));
     if (plus) return {mechanism: `${plus[0]}-PLUS`, hash: plus[1], binding: {flag: 'p=tls-exporter', data: canBind}};
@@ -87,10 +84,10 @@ function choose(
   return {mechanism, hash, binding: exporter && !bound ? {...NO_BINDING, flag: 'y'} : NO_BINDING};
 }
 
-/** What the server can bind to (XEP-0440); undefined: it does not say. */
-function bindingTypes(features: Element): string[] | undefined {
+/** What the server can bind to (XEP-0440). */
+function bindingTypes(features: Element): string[] {
   const binding = features.getChild('sasl-channel-binding', NS_CHANNEL_BINDING);
-  return binding?.getChildren('channel-binding').map(({attrs}) => attrs['type'] ?? '');
+  return (binding?.getChildren('channel-binding') ?? []).map(({attrs}) => attrs['type'] ?? '');
 }
 
 function exchange(entity: Context['entity'], mechanism: string, scram: Scram, jid: string): Promise<void> {
