@@ -3,9 +3,10 @@
 
 import type {Element} from '@xmpp/xml';
 import {createXmppSession} from '../../../src/xmpp/session.ts';
-import type {XmppOptions, XmppSession} from '../../../src/xmpp/types.ts';
+import type {XmppDeps, XmppOptions, XmppSession} from '../../../src/xmpp/types.ts';
 import {nodeDeps} from './node-deps.ts';
-import {ROOMS_DOMAIN, type Prosody} from './prosody.ts';
+import {ROOMS_DOMAIN} from './prosody.ts';
+import type {TestServer} from './server.ts';
 
 const WAIT_LIMIT_MS = 30_000;
 
@@ -23,8 +24,16 @@ export class TestNode {
   readonly #waiters = new Set<() => void>();
 
   /** `digit` makes the node id. */
-  constructor(server: Prosody, digit: string, jid: string, password: string, options: Partial<XmppOptions> = {}) {
-    this.id = digit.repeat(40);
+  constructor(
+    server: TestServer,
+    digit: string,
+    jid: string,
+    password: string,
+    options: Partial<XmppOptions> = {},
+    makeDeps: (log: (line: string) => void) => XmppDeps = nodeDeps,
+  ) {
+    // One digit, or more of them for more than sixteen nodes.
+    this.id = digit.repeat(40).slice(0, 40);
     this.jid = jid;
     const {port, caFile} = server;
     const room = `lan@${ROOMS_DOMAIN}`;
@@ -40,7 +49,7 @@ export class TestNode {
       room,
       nick: this.id,
     } as const;
-    const deps = nodeDeps((line) => this.history.push(line));
+    const deps = makeDeps((line) => this.history.push(line));
     this.session = createXmppSession(
       {
         ...deps,
