@@ -10,6 +10,11 @@ import type {TestServer} from './server.ts';
 
 const WAIT_LIMIT_MS = 30_000;
 
+export interface TestNodeOptions extends Partial<XmppOptions> {
+  /** Default: by Node. */
+  readonly makeDeps?: (log: (line: string) => void) => XmppDeps;
+}
+
 export class TestNode {
   readonly id: string;
   readonly jid: string;
@@ -29,8 +34,7 @@ export class TestNode {
     digit: string,
     jid: string,
     password: string,
-    options: Partial<XmppOptions> = {},
-    makeDeps: (log: (line: string) => void) => XmppDeps = nodeDeps,
+    {makeDeps = nodeDeps, ...options}: TestNodeOptions = {},
   ) {
     // One digit, or more of them for more than sixteen nodes.
     this.id = digit.repeat(40).slice(0, 40);

@@ -43,7 +43,11 @@ for (const name of ['Prosody', 'ejabberd'] as const) {
   /** A node that is stopped at the test's end, in a room of the test's own. */
   const node = (t: ExecutionContext, digit: string, jid: string, options: Partial<XmppOptions> = {}): TestNode => {
     const room = `${t.title.replace(/[^a-z]/g, '').slice(0, 60)}@${ROOMS_DOMAIN}`;
-    const made = new TestNode(server(), digit, jid, PASSWORD, {room, ...options}, (log) => native.deps(log));
+    const made = new TestNode(server(), digit, jid, PASSWORD, {
+      room,
+      makeDeps: (log) => native.deps(log),
+      ...options,
+    });
     t.teardown(() => made.session.stop());
     return made;
   };
