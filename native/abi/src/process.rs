@@ -117,10 +117,9 @@ impl Process {
                 streams.stop();
             }),
             in_background(move || {
-                srv.stop();
-            }),
-            in_background(move || {
                 pbkdf2.stop();
+                // Its threads look every 100 ms, so this takes no longer.
+                srv.stop();
             }),
         ];
         if let Some(control) = control {
