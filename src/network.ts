@@ -15,6 +15,7 @@ import {parseJingle, writeJingle} from './tincan/jingle.ts';
 import {LinkManager, type LinkManagerDeps} from './tincan/link-manager.ts';
 import type {LinkEffect, Signal} from './tincan/types.ts';
 import type {NetworkConfig} from './uci/config.ts';
+import type {NetworkPart} from './uci/diff.ts';
 import {createXmppSession} from './xmpp/session.ts';
 import type {Member, XmppDeps, XmppSession} from './xmpp/types.ts';
 import type {XmppState} from './status/types.ts';
@@ -33,6 +34,8 @@ export interface NetworkDeps {
   nowMs(): Millis;
   /** Something happened outside the loop's own turn (XMPP): carry out effects and set the timer anew. */
   onActivity(): void;
+  /** Link generations count on from here. */
+  readonly generation?: number;
 }
 
 /** What the account is doing, as last reported. */
@@ -45,18 +48,22 @@ export interface XmppView {
 }
 
 export class Network {
-  readonly config: NetworkConfig;
   readonly sw: SwitchId;
   readonly fdb: Switch;
-  readonly links: LinkManager;
-  readonly lan: LanPort;
-  readonly session: XmppSession;
+  config: NetworkConfig;
+  links: LinkManager;
+  lan: LanPort;
+  session: XmppSession;
   readonly #deps: NetworkDeps;
   /** As the session last reported them: at most 1024. */
   readonly #members = new Map<string, Member>();
   readonly #linkWarnings: Budget;
   #xmpp: XmppView;
   #lanSince: Millis;
+  #name: string;
+  /** Sessions that say goodbye still. */
+  #leaving: Promise<unknown> = Promise.resolve();
+  #stopped = false;
 
   constructor(deps: NetworkDeps, config: NetworkConfig) {
     this.#deps = deps;
@@ -66,21 +73,45 @@ export class Network {
     this.#linkWarnings = new Budget(LINK_WARNINGS, LINK_WARNING_EVERY_MS, deps.nowMs());
     this.sw = deps.native.openSwitch();
     this.fdb = new Switch();
+    this.#name = deps.self.name;
     this.lan = this.#makeLanPort();
-    this.links = new LinkManager({
-      ...deps.crypto,
-      self: deps.self,
-      network: config.room.jid,
-      servers: {stun: config.stun, turn: config.turn},
-      isOverlay: (address) => deps.native.addressOverlay(address),
-      log: (level, text) => this.#logLink(level, text),
-    });
+    this.links = this.#makeLinks(deps.generation ?? 0);
     this.session = this.#makeSession();
   }
 
   start(now: Millis): void {
     this.lan.start(now);
     this.session.start();
+  }
+
+  /** Gives the tap back before another network takes its name; `configure` makes it anew. */
+  closeLan(): void {
+    this.lan.stop();
+  }
+
+  /** Takes over a changed configuration, and touches nothing but the parts that changed. */
+  configure(config: NetworkConfig, parts: ReadonlySet<NetworkPart>, now: Millis): void {
+    this.config = config;
+    if (parts.has('servers')) this.#configureLinks();
+    if (parts.has('room')) {
+      // The goodbyes still go through the session that the peers know.
+      this.links.stop(now);
+      this.perform(now);
+      this.links = this.#makeLinks(this.links.generation);
+    }
+    if (parts.has('room') || parts.has('account')) this.#renewSession(now);
+    else if (parts.has('members')) this.session.setMembers(config.room.members);
+    if (parts.has('bridge')) {
+      this.lan.stop();
+      this.lan = this.#makeLanPort();
+      this.lan.start(now);
+    }
+  }
+
+  /** The name that peers are told from the next link on. */
+  rename(name: string): void {
+    this.#name = name;
+    this.#configureLinks();
   }
 
   /** When the LAN port's state last changed. */
@@ -149,9 +180,10 @@ export class Network {
 
   /** Says goodbye to peers and server, and closes everything; at most 2 s. */
   async stop(now: Millis): Promise<void> {
+    this.#stopped = true;
     this.links.stop(now);
     this.perform(now);
-    await this.session.stop();
+    await Promise.all([this.#leaving, this.session.stop()]);
     this.#deps.native.closeSwitch(this.sw);
   }
 
@@ -260,10 +292,43 @@ export class Network {
     );
   }
 
+  #makeLinks(generation: number): LinkManager {
+    const {native, crypto, self} = this.#deps;
+    const {room, stun, turn} = this.config;
+    const deps: LinkManagerDeps = {
+      ...crypto,
+      self: {...self, name: this.#name},
+      network: room.jid,
+      servers: {stun, turn},
+      isOverlay: (address) => native.addressOverlay(address),
+      log: (level, text) => this.#logLink(level, text),
+    };
+    return new LinkManager(deps, {generation});
+  }
+
+  #configureLinks(): void {
+    const {stun, turn} = this.config;
+    this.links.configure({name: this.#name, servers: {stun, turn}});
+  }
+
+  /** Another session, begun when the old one has said goodbye: they may share an account. Links stay, as they do in an outage. */
+  #renewSession(now: Millis): void {
+    const old = this.session;
+    const session = this.#makeSession();
+    this.session = session;
+    this.#members.clear();
+    this.links.handleSessionOffline(now);
+    this.#xmpp = {state: 'offline', error: undefined, retryAt: undefined, since: now};
+    this.#leaving = Promise.all([this.#leaving, old.stop()]).then(() => {
+      if (this.session === session && !this.#stopped) session.start();
+    });
+  }
+
   #makeSession(): XmppSession {
     const {self, xmpp, nowMs, onActivity} = this.#deps;
     const {account, room} = this.config;
-    return createXmppSession(
+    const isCurrent = () => this.session === session;
+    const session: XmppSession = createXmppSession(
       {...xmpp, log: (level, text) => this.#log(level, 'xmpp', text)},
       {
         ...account,
@@ -275,22 +340,26 @@ export class Network {
       },
       {
         onState: (state, error, retryAt) => {
+          if (!isCurrent()) return;
           const was = this.#xmpp.state;
           this.#xmpp = {state, error, retryAt, since: nowMs()};
           if (state !== was) this.#handleReach(was, state, nowMs());
           onActivity();
         },
         onMemberOnline: (member) => {
+          if (!isCurrent()) return;
           this.#members.set(member.id, member);
           this.links.handleMemberOnline(member, nowMs());
           onActivity();
         },
         onMemberOffline: (id) => {
+          if (!isCurrent()) return;
           this.#members.delete(id);
           this.links.handleMemberOffline(id, nowMs());
           onActivity();
         },
         onJingle: (from, jingle) => {
+          if (!isCurrent()) return;
           try {
             this.links.handleSignal(from, parseJingle(jingle), nowMs());
           } catch (error) {
@@ -300,6 +369,7 @@ export class Network {
         },
       },
     );
+    return session;
   }
 
   /** Without a session nobody can be signalled, so tries would be in vain; once it is back, everybody still in the room is tried at once. */

@@ -24,6 +24,7 @@ const EXIT_CONFIG = 78;
 const EXIT_FAILED = 1;
 /** The goodbyes may take this long; native's own end comes after. */
 const STOP_MS = 2_500;
+const ANSWER_MS = 100;
 const SIGHUP = 1;
 
 const USAGE = `ipopd: joins this LAN to those of its peers
@@ -48,8 +49,12 @@ export function runDaemon(host: Host, args: readonly string[]): void {
   }
   const native = new Native(host.native);
   try {
-    const config = loadConfig(native, options.config, host);
-    if (!config) return host.exit(EXIT_CONFIG);
+    const loaded = loadConfig(native, options.config);
+    if ('problems' in loaded) {
+      for (const problem of loaded.problems) host.log(`error: ${problem}`);
+      return host.exit(EXIT_CONFIG);
+    }
+    const config = loaded.ok;
     if (options.check) {
       host.out(`${options.config}: good\n`);
       return host.exit(0);
@@ -58,7 +63,7 @@ export function runDaemon(host: Host, args: readonly string[]): void {
       host.log(`ipop is disabled: set option enabled '1' in section 'main' of ${options.config}`);
       return host.exit(0);
     }
-    start(host, native, config);
+    start(host, native, config, options.config);
   } catch (error) {
     host.log(`error: ${textOf(error)}`);
     host.exit(EXIT_FAILED);
@@ -88,23 +93,19 @@ function parseArguments(args: readonly string[]): Options | string {
   return options;
 }
 
-/** The configuration; undefined when it is wrong, which has been said then. */
-function loadConfig(native: Native, file: string, host: Host): Config | undefined {
+function loadConfig(native: Native, file: string): {ok: Config} | {problems: readonly string[]} {
   let text: string;
   try {
     text = fromUtf8(native.readFile(file));
   } catch (error) {
-    host.log(`error: cannot read the configuration: ${textOf(error)}`);
-    return undefined;
+    return {problems: [`cannot read the configuration: ${textOf(error)}`]};
   }
   const result = readConfig(text, file, {hostName: native.hostName()});
-  if ('ok' in result) return result.ok;
-  for (const problem of result.problems) host.log(`error: ${problem.text}`);
-  return undefined;
+  return 'ok' in result ? result : {problems: result.problems.map((problem) => problem.text)};
 }
 
-function start(host: Host, native: Native, config: Config): void {
-  const log = makeLog(host, config.logLevel);
+function start(host: Host, native: Native, config: Config, file: string): void {
+  const {log, setLogLevel} = makeLog(host, config.logLevel);
   native.start();
   const publicKey = openIdentity(native, `${config.stateDir}/identity.key`);
   const self = {
@@ -117,20 +118,35 @@ function start(host: Host, native: Native, config: Config): void {
 
   const timers = new Timers(host);
   timers.install();
-  const daemon = makeDaemon({host, native, timers, log, self});
+  const daemon = makeDaemon({
+    host,
+    native,
+    timers,
+    log,
+    self,
+    config,
+    loadConfig: () => loadConfig(native, file),
+    setLogLevel,
+    onDisabled() {
+      log('info', 'daemon', `ipop is disabled in ${file}`);
+      // The answer to `ipop reload` leaves first.
+      timers.after(ANSWER_MS, () => stop({host, timers, log, daemon}));
+    },
+  });
   const reader = new RecordReader();
   host.onRecord((record) => {
     for (const event of reader.read(record)) daemon.handleEvent(event);
   });
   host.onSignal((signal) => {
-    if (signal === SIGHUP) log('warning', 'daemon', 'cannot reload yet: restart ipopd for a changed configuration');
+    if (signal === SIGHUP) daemon.reload();
     else stop({host, timers, log, daemon});
   });
   log('info', 'daemon', `ipop ${VERSION}, node ${self.name} (${self.id.slice(0, 8)}), boot ${self.boot}`);
-  daemon.start(config.networks);
+  daemon.start();
 }
 
-interface Parts {
+interface Parts extends Pick<DaemonDeps, 'loadConfig' | 'setLogLevel' | 'onDisabled'> {
+  readonly config: Config;
   readonly host: Host;
   readonly native: Native;
   readonly timers: Timers;
@@ -139,16 +155,18 @@ interface Parts {
   readonly self: DaemonDeps['network']['self'];
 }
 
-function makeDaemon({host, native, timers, log, self}: Omit<Parts, 'daemon'>): Daemon {
+function makeDaemon({host, native, timers, log, self, config, ...reloading}: Omit<Parts, 'daemon'>): Daemon {
   const randomBytes = (length: number) => native.random(length);
   const services = new Services({
     openStream: (target) => native.openStream(target),
     writeStream: (stream, data) => native.writeStream(stream, data),
     closeStream: (stream) => native.closeStream(stream),
+    lookupSrv: (config) => native.lookupSrv(config),
     pbkdf2: (name, password, salt, rounds) => native.pbkdf2(algorithm(name), password, salt, rounds),
   });
   let cancelTimer: (() => void) | undefined;
-  const daemon = new Daemon({
+  const deps: DaemonDeps = {
+    ...reloading,
     native,
     log,
     network: {
@@ -162,6 +180,7 @@ function makeDaemon({host, native, timers, log, self}: Omit<Parts, 'daemon'>): D
       },
       xmpp: {
         openStream: (target, handlers) => services.openStream(target, handlers),
+        lookupSrv: (name, timeoutMs) => services.lookupSrv(name, timeoutMs),
         hash: (name, data) => native.hash(algorithm(name), data),
         hmac: (name, key, data) => native.hmac(algorithm(name), key, data),
         pbkdf2: (name, password, salt, rounds) => services.pbkdf2(name, password, salt, rounds),
@@ -177,7 +196,8 @@ function makeDaemon({host, native, timers, log, self}: Omit<Parts, 'daemon'>): D
       cancelTimer?.();
       cancelTimer = delayMs === undefined ? undefined : timers.after(delayMs, () => daemon.handleTimer());
     },
-  });
+  };
+  const daemon = new Daemon(deps, config);
   return daemon;
 }
 
@@ -227,8 +247,14 @@ function algorithm(name: HashName): 'sha1' | 'sha256' {
   return name === 'SHA-1' ? 'sha1' : 'sha256';
 }
 
-function makeLog(host: Host, lowest: LogLevel): Log {
-  return (level, component, text) => {
-    if (LEVELS.indexOf(level) >= LEVELS.indexOf(lowest)) host.log(`${level}: ${component}: ${oneLine(text)}`);
+function makeLog(host: Host, level: LogLevel): {log: Log; setLogLevel(lowest: LogLevel): void} {
+  let lowest = level;
+  return {
+    log(level, component, text) {
+      if (LEVELS.indexOf(level) >= LEVELS.indexOf(lowest)) host.log(`${level}: ${component}: ${oneLine(text)}`);
+    },
+    setLogLevel(level) {
+      lowest = level;
+    },
   };
 }

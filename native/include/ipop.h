@@ -53,12 +53,14 @@ enum ipop_record {
   IPOP_REC_STREAM_CLOSED = 11, /* handle: stream. text map: code, text. The handle is free. Codes: STREAM_CLOSED codes below */
   IPOP_REC_CTL_REQUEST = 12,   /* handle: connection. bytes: one request line, without its newline, at most 4 KiB */
   IPOP_REC_PBKDF2 = 13,        /* handle: request. bytes: the derived key */
-  IPOP_REC_INTERFACES = 14     /* handle: 0. no payload: network interfaces, addresses or bridges changed (at most 2 a second) */
+  IPOP_REC_INTERFACES = 14,    /* handle: 0. no payload: network interfaces, addresses or bridges changed (at most 2 a second) */
+  IPOP_REC_SRV = 15            /* handle: request. text map: record (repeats, <= 32: "priority weight port target", target . for none); no record:
+                                  the name has none. Or, when no name server gave an answer: code (dns), text */
 };
 /* LINK_LOST codes: ice-failed (no candidate pair worked), dtls-failed, fingerprint (the peer's certificate is not the one in its
  * signed offer), silent (nothing heard: 12 s with traffic, 30 s idle), consent (ICE consent lost), closed (the peer closed it),
  * ssrc-exhausted, internal.
- * STREAM_CLOSED codes: dns, refused, unreachable, timeout, tls-name, tls-expired, tls-not-yet-valid, tls-unknown-ca, tls-self-signed,
+ * STREAM_CLOSED codes: dns, refused, unreachable, timeout, starttls-refused, tls-pin, tls-name, tls-expired, tls-not-yet-valid, tls-unknown-ca, tls-self-signed,
  * tls-protocol, tls-alert, ca-file, eof, reset, overflow (the record queue was full: the runtime did not keep up), local (ipop_stream_close), internal. */
 
 enum ipop_miss {
@@ -179,12 +181,19 @@ int ipop_link_close(int link);
 /* ---- streams (XMPP) ---------------------------------------------------------------------------------------------- */
 
 /* Opens a TLS stream. Text map: host (name or address to connect to), port, name (the name the certificate must have), ca (PEM file; optional,
- * default the system's), alpn (optional), timeout_ms (connect and handshake together, default 10000). Records: STREAM_OPEN, DATA, CLOSED. */
+ * default the system's), pin (SHA-256 of the only certificate to accept, 64 hex digits; optional: then authorities, name and dates do not
+ * count), tls (direct, the default; starttls: RFC 6120 section 5, all of it done before STREAM_OPEN), alpn (optional), timeout_ms (connect and
+ * handshake together, default 10000). Records: STREAM_OPEN, DATA, CLOSED. */
 int ipop_stream_open(const uint8_t *config, int len);
 /* Queues bytes. -ENOTCONN, -EAGAIN over 1 MiB waiting. */
 int ipop_stream_write(int stream, const uint8_t *data, int len);
 /* Closes it (close_notify first); STREAM_CLOSED follows. */
 int ipop_stream_close(int stream);
+
+/* Asks DNS for the SRV records of a name (RFC 2782) on a native thread. Text map: name (_xmpp-client._tcp.example.org), timeout_ms (for all
+ * tries together, default 5000), server (address:port of a name server; repeats, <= 3; default those of /etc/resolv.conf). Returns a request
+ * handle; record SRV follows. -EAGAIN: 8 wait already. */
+int ipop_srv_lookup(const uint8_t *config, int len);
 
 /* ---- local control socket -------------------------------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
 // The command line: asks the daemon over its control socket and prints the answer for people, or as it is.
 
 import {textOf} from '../base/errors.ts';
-import {type ControlAnswer, type ControlCommand, writeRequest} from '../status/control.ts';
+import {CONFIG_WRONG, type ControlAnswer, type ControlCommand, writeRequest} from '../status/control.ts';
 import {exitCodeOf} from '../status/health.ts';
 import type {FdbEntryStatus, Status} from '../status/types.ts';
 import {statusText} from './status-text.ts';
@@ -10,13 +10,16 @@ import {printable, durationText, table} from './table.ts';
 
 /** sysexits.h: wrong use of the command. */
 export const EXIT_USAGE = 64;
+/** sysexits.h EX_CONFIG. */
+const EXIT_CONFIG = 78;
 const EXIT_DOWN = 1;
 const DEFAULT_SOCKET = '/var/run/ipop.sock';
 
-const USAGE = `ipop: shows what the daemon ipopd does
+const USAGE = `ipop: shows and steers what the daemon ipopd does
 
   ipop status           links, bridge and problems
   ipop fdb              addresses learned, and where they are
+  ipop reload           apply the changed configuration; what did not change goes on
   ipop help             this text
 
   --json                the daemon's own answer, for programs
@@ -24,6 +27,7 @@ const USAGE = `ipop: shows what the daemon ipopd does
   --version
 
 Exit code of status: 0 up, 1 down (no link is up, or no daemon), 2 up with a problem; 64 wrong use.
+Exit code of reload: 0 good, 78 the configuration is wrong and nothing changed, 1 no daemon.
 `;
 
 export interface CliDeps {
@@ -59,8 +63,13 @@ export function runCli(args: readonly string[], deps: CliDeps): number {
     deps.err(answer);
     return EXIT_DOWN;
   }
-  if (command === 'status') return showStatus(answer as Status, json, deps);
-  showFdb(answer as readonly FdbEntryStatus[], json, deps);
+  if (command === 'reload') return showReload(answer, json, deps);
+  if (!answer.ok) {
+    deps.err(`ipop: the daemon refused: ${printable(answer.error.text, 256)}`);
+    return EXIT_DOWN;
+  }
+  if (command === 'status') return showStatus(answer.status as Status, json, deps);
+  showFdb(answer.fdb as readonly FdbEntryStatus[], json, deps);
   return 0;
 }
 
@@ -82,28 +91,33 @@ function parseArguments(args: readonly string[]): Options | string {
     else command = arg;
   }
   if (command === undefined) return 'ipop: a command is missing; try ipop help';
-  if (command !== 'status' && command !== 'fdb' && command !== 'help') {
+  if (command !== 'status' && command !== 'fdb' && command !== 'reload' && command !== 'help') {
     return `ipop: unknown command '${printable(command)}'; try ipop help`;
   }
   return {...options, command};
 }
 
-/** The answer's content, or a sentence why there is none. */
-function ask(command: ControlCommand, socket: string, deps: CliDeps): unknown {
+/** The answer, its content checked to be there; or a sentence why there is none. */
+function ask(command: ControlCommand, socket: string, deps: CliDeps): ControlAnswer | string {
   let text: string;
   try {
     text = deps.call(socket, writeRequest(command));
   } catch (error) {
     return `ipop: ${whyNoAnswer(error, printable(socket, 128))}`;
   }
-  let answer: ControlAnswer;
+  const answer = parseAnswer(text);
+  if (!answer) return `ipop: the daemon's answer cannot be read; are ipop and ipopd of one version?`;
+  if (!answer.ok || answer[command] !== undefined) return answer;
+  return `ipop: the daemon's answer has no ${command}; are ipop and ipopd of one version?`;
+}
+
+function parseAnswer(text: string): ControlAnswer | undefined {
   try {
-    answer = JSON.parse(text) as ControlAnswer;
-    if (!answer.ok) return `ipop: the daemon refused: ${printable(answer.error.text, 256)}`;
+    const answer = JSON.parse(text) as ControlAnswer | null;
+    return answer && (answer.ok || typeof answer.error.text === 'string') ? answer : undefined;
   } catch {
-    return `ipop: the daemon's answer cannot be read; are ipop and ipopd of one version?`;
+    return undefined;
   }
-  return answer[command] ?? `ipop: the daemon's answer has no ${command}; are ipop and ipopd of one version?`;
 }
 
 function whyNoAnswer(error: unknown, socket: string): string {
@@ -119,6 +133,19 @@ function whyNoAnswer(error: unknown, socket: string): string {
 function showStatus(status: Status, json: boolean, deps: CliDeps): number {
   deps.out(json ? `${JSON.stringify(status, undefined, 2)}\n` : statusText(status));
   return exitCodeOf(status);
+}
+
+function showReload(answer: ControlAnswer, json: boolean, deps: CliDeps): number {
+  if (json) deps.out(`${JSON.stringify(answer, undefined, 2)}\n`);
+  if (answer.ok) {
+    const changes = answer.reload ?? [];
+    if (!json)
+      for (const line of changes.length > 0 ? changes : ['nothing changed']) deps.out(`${printable(line, 512)}\n`);
+    return 0;
+  }
+  const {code, text, problems = []} = answer.error;
+  if (!json) for (const line of [...problems, `ipop: ${text}`]) deps.err(printable(line, 512));
+  return code === CONFIG_WRONG ? EXIT_CONFIG : EXIT_DOWN;
 }
 
 function showFdb(entries: readonly FdbEntryStatus[], json: boolean, deps: CliDeps): void {

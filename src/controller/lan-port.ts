@@ -44,6 +44,13 @@ export class LanPort {
     this.#attempt(now);
   }
 
+  /** Takes the tap away. Final. */
+  stop(): void {
+    const {port} = this;
+    this.#state = undefined;
+    if (port !== undefined) this.#deps.onPortDown(port);
+  }
+
   /** The tap's device was deleted by somebody; false: another's tap. */
   handlePortGone(port: PortId, now: Millis): boolean {
     if (this.port !== port) return false;

@@ -3,6 +3,7 @@
 
 import {fromUtf8, hex} from '../base/bytes.ts';
 import {parseTextMap} from '../base/text-map.ts';
+import type {SrvRecord} from '../xmpp/servers.ts';
 import {
   DROP_NAMES,
   NativeError,
@@ -186,6 +187,8 @@ function decodeEvent(type: number, handle: number, payload: Uint8Array): NativeE
       return {type: 'pbkdf2', request: handle, key: payload.slice()};
     case 14:
       return {type: 'interfaces'};
+    case 15:
+      return {type: 'srv', request: handle, ...decodeSrv(payload)};
     default:
       return undefined;
   }
@@ -225,6 +228,17 @@ function decodeDescription(payload: Uint8Array): LinkDescription {
 function decodeEnd(payload: Uint8Array): {code: string; text: string} {
   const {code, text} = parseTextMap(payload);
   return {code: code ?? 'internal', text: text ?? ''};
+}
+
+/** A record that is none is as good as absent. */
+function decodeSrv(payload: Uint8Array): {records: SrvRecord[]; error: {code: string; text: string} | undefined} {
+  const records: SrvRecord[] = [];
+  for (const [, ...fields] of fromUtf8(payload).matchAll(/^record=(\d{1,5}) (\d{1,5}) (\d{1,5}) (\S+)$/gm)) {
+    const [priority = 0, weight = 0, port = 0] = fields.slice(0, 3).map(Number);
+    const target = fields[3] ?? '.';
+    if (port > 0 || target === '.') records.push({priority, weight, port, target});
+  }
+  return {records, error: parseTextMap(payload)['code'] === undefined ? undefined : decodeEnd(payload)};
 }
 
 function idle(ms: number): number | undefined {

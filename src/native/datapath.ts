@@ -3,6 +3,7 @@
 // bounds and errnos are), `fake.ts` in memory; both pass tests/contract. Every method throws NativeError when the call fails.
 
 import type {TextMap} from '../base/text-map.ts';
+import type {SrvRecord} from '../xmpp/servers.ts';
 
 /** A tap, memory port or link; never reused. */
 export type PortId = number;
@@ -104,6 +105,13 @@ export type NativeEvent =
   | {readonly type: 'ctl-request'; readonly connection: number; readonly request: string}
   | {readonly type: 'pbkdf2'; readonly request: number; readonly key: Uint8Array}
   | {readonly type: 'interfaces'}
+  | {
+      readonly type: 'srv';
+      readonly request: number;
+      readonly records: readonly SrvRecord[];
+      /** No name server answered. */
+      readonly error: {readonly code: string; readonly text: string} | undefined;
+    }
   /** Records were lost before this one: read the state anew. */
   | {readonly type: 'gap'; readonly missed: number};
 

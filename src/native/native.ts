@@ -169,7 +169,7 @@ export class Native implements Datapath, LinkPath {
 
   // ---- streams
 
-  /** @param config text map: host, port, name, ca, alpn, timeout_ms */
+  /** @param config text map: host, port, name, ca, pin, tls, alpn, timeout_ms */
   openStream(config: Uint8Array): number {
     return this.#calls.call('ipop_stream_open', ...counted(config));
   }
@@ -180,6 +180,11 @@ export class Native implements Datapath, LinkPath {
 
   closeStream(stream: number): void {
     this.#calls.call('ipop_stream_close', stream);
+  }
+
+  /** @param config text map: name, timeout_ms, server; the answer comes as event `srv` with the returned request */
+  lookupSrv(config: Uint8Array): number {
+    return this.#calls.call('ipop_srv_lookup', ...counted(config));
   }
 
   // ---- local control socket

@@ -39,6 +39,7 @@ export const SIGNATURES: Signatures = {
   ipop_stream_open: ['bytes', 'int'],
   ipop_stream_write: ['int', 'bytes', 'int'],
   ipop_stream_close: ['int'],
+  ipop_srv_lookup: ['bytes', 'int'],
   ipop_ctl_listen: ['bytes', 'int'],
   ipop_ctl_reply: ['int', 'bytes', 'int'],
   ipop_ctl_call: ['bytes', 'int', 'bytes', 'int', 'bytes', 'int'],

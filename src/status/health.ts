@@ -9,6 +9,8 @@ type Severity = HealthItem['severity'];
 
 /** Every code with its severity. error: the exit code of `ipop status` is not 0. */
 export const HEALTH_CODES = {
+  'config-wrong': 'error',
+  'clock-wrong': 'error',
   'xmpp-certificate': 'error',
   'xmpp-auth': 'error',
   'xmpp-offline': 'error',
@@ -22,17 +24,10 @@ export const HEALTH_CODES = {
   'records-dropped': 'warning',
 } as const satisfies Readonly<Record<string, Severity>>;
 
-/** Ends of a stream (ipop.h) that mean the certificate; other TLS failures are the network's or the server's. */
 /** Of a room that its owner has yet to make, or to let us in. */
 const ROOM_OWNER_CODES = ['room-missing', 'not-a-member'];
-const CERTIFICATE_CODES = [
-  'tls-name',
-  'tls-expired',
-  'tls-not-yet-valid',
-  'tls-unknown-ca',
-  'tls-self-signed',
-  'ca-file',
-];
+/** Ends of a stream (ipop.h) that mean the certificate; other TLS failures are the network's or the server's. */
+const CERTIFICATE_CODES = ['tls-name', 'tls-expired', 'tls-pin', 'tls-unknown-ca', 'tls-self-signed', 'ca-file'];
 /** Failed logins (RFC 6120 section 6.5, and the session's own) that trying again does not cure. */
 const AUTH_CODES = [
   'not-authorized',
@@ -55,6 +50,11 @@ export function healthOf(status: Judged): HealthItem[] {
     judgeXmpp(network, (code, text) => add(code, network.network, text));
     judgeBridge(network, (code, text) => add(code, network.network, text));
     judgePeers(network, (code, text) => add(code, network.network, text));
+  }
+  const [wrong, ...others] = status.configProblems ?? [];
+  if (wrong !== undefined) {
+    const more = others.length > 0 ? ` (and ${others.length} more)` : '';
+    add('config-wrong', '', `${wrong}${more}: what runs is not what the file says; correct it, then ipop reload`);
   }
   const {recordsDropped} = status.process;
   if (recordsDropped > 0) {
@@ -86,10 +86,13 @@ function judgeXmpp({xmpp, peers}: NetworkStatus, add: Add): void {
       : '';
     return add('room-waiting', `${cause}${way}${retry}`);
   }
+  if (error?.code === 'tls-not-yet-valid') {
+    return add('clock-wrong', `${cause}: waiting for this machine's clock to be set (NTP)${retry}`);
+  }
   if (error && CERTIFICATE_CODES.includes(error.code)) {
     return add(
       'xmpp-certificate',
-      `${cause}: check the server's certificate, option ca_file and this machine's clock${retry}`,
+      `${cause}: check the server's certificate, options ca_file and pin, and this machine's clock${retry}`,
     );
   }
   if (error && AUTH_CODES.includes(error.code)) {

@@ -26,14 +26,15 @@ export interface NetworkParts {
   pathOf?(port: PortId): PeerStatus['path'] | undefined;
 }
 
-export interface StatusParts extends Pick<Status, 'version' | 'uptimeSec' | 'node' | 'process'> {
+export interface StatusParts extends Pick<Status, 'version' | 'uptimeSec' | 'node' | 'configProblems' | 'process'> {
   readonly networks: readonly NetworkParts[];
 }
 
 /** The whole status, health included. */
 export function buildStatus(parts: StatusParts): Status {
-  const {version, uptimeSec, node, process} = parts;
-  const status = {version, uptimeSec, node, networks: parts.networks.map(networkOf), process};
+  const {version, uptimeSec, node, configProblems, process} = parts;
+  const wrong = configProblems ? {configProblems} : {};
+  const status = {version, uptimeSec, node, ...wrong, networks: parts.networks.map(networkOf), process};
   return {...status, health: healthOf(status)};
 }
 

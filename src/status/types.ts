@@ -12,6 +12,8 @@ export interface Status {
     readonly name: string;
   };
   readonly networks: readonly NetworkStatus[];
+  /** Why what runs is not what the file said at the last reload, a sentence each; absent once a reload was good. */
+  readonly configProblems?: readonly string[];
   /** Problems, worst first; empty when all is well. */
   readonly health: readonly HealthItem[];
   readonly process: {

@@ -18,7 +18,12 @@ export interface LinkManagerOptions {
   readonly answersAtOnce?: number;
   /** Peers remembered. */
   readonly peers?: number;
+  /** Offers count on from here: that of an earlier manager of the same network, whose peers remember it. */
+  readonly generation?: number;
 }
+
+/** What may change while links are up; counts from the next try on. */
+export type LinkSettings = Pick<LinkManagerDeps, 'servers'> & Pick<LinkManagerDeps['self'], 'name'>;
 
 /** The link's part of a peer's status, and where its traffic is counted. */
 export interface LinkStatus extends Omit<PeerStatus, 'traffic' | 'macs'> {
@@ -31,6 +36,7 @@ export interface LinkStatus extends Omit<PeerStatus, 'traffic' | 'macs'> {
  * key return whether it is one of this network's.
  */
 export class LinkManager {
+  #settings: LinkSettings;
   readonly #context: LinkContext;
   readonly #options: Required<LinkManagerOptions>;
   readonly #links = new Map<NodeId, Link>();
@@ -38,15 +44,23 @@ export class LinkManager {
   readonly #byJid = new Map<string, Link>();
   readonly #byPort = new Map<PortId, Link>();
   #effects: LinkEffect[] = [];
-  #generationFloor = 0;
+  #generationFloor: number;
   #stopped = false;
 
   constructor(deps: LinkManagerDeps, options: LinkManagerOptions = {}) {
-    this.#options = {offersAtOnce: OFFERS_AT_ONCE, answersAtOnce: ANSWERS_AT_ONCE, peers: PEERS, ...options};
+    const fallbacks = {offersAtOnce: OFFERS_AT_ONCE, answersAtOnce: ANSWERS_AT_ONCE, peers: PEERS, generation: 0};
+    this.#options = {...fallbacks, ...options};
+    this.#generationFloor = this.#options.generation;
+    this.#settings = {servers: deps.servers, name: deps.self.name};
+    const settings = () => this.#settings;
     this.#context = {
-      self: deps.self,
+      get self() {
+        return {...deps.self, name: settings().name};
+      },
+      get servers() {
+        return settings().servers;
+      },
       network: deps.network,
-      servers: deps.servers,
       sign: (data) => deps.sign(data),
       verify: (key, data, signature) => deps.verify(key, data, signature),
       sha256: (data) => deps.sha256(data),
@@ -57,6 +71,11 @@ export class LinkManager {
       emit: (effect) => this.#emit(effect),
       mayAnswer: () => this.#trying('answer') < this.#options.answersAtOnce,
     };
+  }
+
+  /** Takes other servers and another name; links that are up or on their way are left alone. */
+  configure(settings: LinkSettings): void {
+    this.#settings = settings;
   }
 
   // ---- what XMPP reports
@@ -191,6 +210,14 @@ export class LinkManager {
   }
 
   // ---- queries
+
+  /** The highest generation offered. */
+  get generation(): number {
+    return [...this.#links.values()].reduce(
+      (highest, link) => Math.max(highest, link.generation),
+      this.#generationFloor,
+    );
+  }
 
   /** Sorted by name, then id. */
   peers(now: Millis): LinkStatus[] {

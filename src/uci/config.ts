@@ -25,11 +25,13 @@ export interface NetworkConfig {
     /** Bare JID. */
     readonly jid: string;
     readonly password: string;
-    /** Host and port to connect to; default: the JID's domain, port 5223 (direct TLS, XEP-0368). */
-    readonly host: string;
-    readonly port: number;
+    /** undefined: found by DNS. Without a port both usual ones are tried. */
+    readonly server: {readonly host: string; readonly port: number | undefined} | undefined;
+    readonly tls: 'auto' | 'direct' | 'starttls';
     /** PEM file of the authorities to trust; undefined: the system's. */
     readonly caFile: string | undefined;
+    /** SHA-256 of the only certificate to accept, 64 hex digits. */
+    readonly pin: string | undefined;
   };
   readonly room: {
     /** Bare JID of the MUC room. */
@@ -119,11 +121,10 @@ function readNetworks(sections: readonly UciSection[], report: Report, ipopEnabl
 }
 
 function networkOf(network: string, values: Values<typeof NETWORK>): NetworkConfig {
-  const {jid, password, server, bridge} = values;
-  const [, domain = ''] = jid.split('@');
+  const {jid, password, server, tls, pin, bridge} = values;
   return {
     network,
-    account: {jid, password, host: server?.host ?? domain, port: server?.port ?? 5223, caFile: values.ca_file},
+    account: {jid, password, server, tls, caFile: values.ca_file, pin},
     room: {jid: values.room, owner: values.owner, members: values.member},
     bridge: {name: bridge === 'none' ? undefined : bridge, tap: values.tap, mtuBytes: values.mtu},
     stun: values.stun,
@@ -131,7 +132,7 @@ function networkOf(network: string, values: Values<typeof NETWORK>): NetworkConf
   };
 }
 
-/** Two networks cannot share a device, nor an account: the server would end the session of the one that came first. */
+/** Two networks cannot share a device, an account (the server would end the session of the one that came first), nor a room. */
 function checkApart(section: UciSection, network: NetworkConfig, other: NetworkConfig, report: Report): void {
   if (network.bridge.tap === other.bridge.tap) {
     report.add(
@@ -145,6 +146,13 @@ function checkApart(section: UciSection, network: NetworkConfig, other: NetworkC
       section.line,
       {section, option: 'jid', value: network.account.jid},
       `is the account of network '${other.network}' too`,
+    );
+  }
+  if (network.room.jid === other.room.jid) {
+    report.add(
+      section.line,
+      {section, option: 'room', value: network.room.jid},
+      `is the room of network '${other.network}' too`,
     );
   }
 }

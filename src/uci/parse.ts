@@ -48,6 +48,8 @@ interface Statement {
 /** Reads a configuration file. Throws UciError at the first thing libuci would refuse. */
 export function parseUci(text: string, file: string): UciSection[] {
   const sections: Section[] = [];
+  const openings = new Map<Section, number>();
+  let current: Section | undefined;
   for (const statement of new Scanner(text, file).statements()) {
     const [keyword = '', ...words] = statement.words;
     switch (keyword) {
@@ -57,19 +59,28 @@ export function parseUci(text: string, file: string): UciSection[] {
         break;
       case 'config':
       case 'c':
-        openSection(sections, words, file, statement.line);
+        current = openSection(sections, words, file, statement.line);
+        openings.set(current, (openings.get(current) ?? 0) + 1);
         break;
       case 'option':
       case 'o':
       case 'list':
       case 'l':
-        addOption(sections.at(-1), keyword.startsWith('l'), words, file, statement.line);
+        // A fault of libuci, whose tools would refuse the file too.
+        if (current && (openings.get(current) ?? 0) > 2) {
+          throw new UciError(
+            file,
+            statement.line,
+            `section '${current.name}' is begun a third time, and libuci takes no options there`,
+          );
+        }
+        addOption(current, keyword.startsWith('l'), words, file, statement.line);
         break;
       default:
         throw new UciError(file, statement.line, `'${keyword}' is none of package, config, option, list`);
     }
   }
-  return sections.sort((a, b) => a.line - b.line);
+  return sections;
 }
 
 /** Writes sections as `uci export` does; `parseUci` reads the same back. Options without a value cannot be written. */
@@ -93,16 +104,15 @@ function checkPackage(words: readonly string[], file: string, line: number): voi
   if (!/^[\w-]+$/.test(words[0] ?? '')) throw new UciError(file, line, `'${words[0] ?? ''}' is no name for a package`);
 }
 
-/** A section of a name that was there before goes on, as the last one until all is read, so that options go to it. */
-function openSection(sections: Section[], words: readonly string[], file: string, line: number): void {
+/** A section of a name that was there before goes on. */
+function openSection(sections: Section[], words: readonly string[], file: string, line: number): Section {
   const [type = '', name = ''] = words;
   if (words.length > 2) throw new UciError(file, line, 'too many words after config');
   if (!/^[\x21-\x7e]+$/.test(type)) throw new UciError(file, line, `'${type}' is no type for a section`);
   if (!/^\w*$/.test(name)) {
     throw new UciError(file, line, `'${name}' is no name for a section: only letters, digits and _ may be in it`);
   }
-  const at = name === '' ? -1 : sections.findIndex((section) => section.name === name);
-  const [old] = at < 0 ? [] : sections.splice(at, 1);
+  const old = name === '' ? undefined : sections.find((section) => section.name === name);
   if (old && old.type !== type) {
     throw new UciError(
       file,
@@ -110,7 +120,10 @@ function openSection(sections: Section[], words: readonly string[], file: string
       `section '${name}' is of type ${old.type} in line ${old.line}, and of type ${type} here`,
     );
   }
-  sections.push(old ?? {type, name: name === '' ? undefined : name, line, options: []});
+  if (old) return old;
+  const section = {type, name: name === '' ? undefined : name, line, options: []};
+  sections.push(section);
+  return section;
 }
 
 function addOption(
@@ -134,23 +147,39 @@ function addOption(
   const {options} = section;
   const at = options.findIndex((option) => option.name === name);
   const old = at < 0 ? undefined : options[at];
-  if (isList) {
-    const values = [...(old?.values ?? []), value];
-    options.splice(at < 0 ? options.length : at, 1, {name, values, isList: true, line: old?.line ?? line});
-  } else if (value === '') {
-    // To libuci an option without a value is no option.
+  // What takes another's place comes last.
+  const replace = (option: UciOption): void => {
     if (at >= 0) options.splice(at, 1);
-  } else {
-    options.splice(at < 0 ? options.length : at, 1, {name, values: [value], isList: false, line});
+    options.push(option);
+  };
+  if (isList) {
+    const item = {name, values: [...(old?.values ?? []), value], isList: true, line: old?.line ?? line};
+    if (old?.isList) options[at] = item;
+    else replace(item);
+  } else if (value !== '' && (old?.isList !== false || old.values[0] !== value)) {
+    // To libuci an option without a value is no option, and one given before stays as it is.
+    replace({name, values: [value], isList: false, line});
   }
 }
 
-/** Cuts the text into statements of words, minding quotes, escapes, comments and continued lines. */
+/** How many words may follow; one more is an error, unless it is empty. */
+const WORDS: Readonly<Record<string, number>> = {package: 1, p: 1};
+const MOST_WORDS = 2;
+
+/**
+ * Cuts the text into statements of words, as libuci does: line by line, where an open quote or a backslash at the end fetches the next
+ * line. Its oddities are kept: a keyword ends at a blank or tab only and knows no quotes; `;` drops the rest of the line after a plain
+ * word, but begins another statement after a quoted one or a blank; so does an empty word (`''`) too many.
+ */
 class Scanner {
   readonly #text: string;
   readonly #file: string;
   #at = 0;
-  #line = 1;
+  /** Where the line ends, its line break included; earlier when the rest of it does not count. */
+  #end = 0;
+  /** Where the next line begins. */
+  #next = 0;
+  #line = 0;
 
   constructor(text: string, file: string) {
     this.#text = text;
@@ -158,76 +187,115 @@ class Scanner {
   }
 
   *statements(): Generator<Statement> {
-    while (this.#at < this.#text.length) {
-      const line = this.#line;
-      const words = this.#words();
-      if (words.length > 0) yield {line, words};
+    while (this.#next < this.#text.length) {
+      this.#fetch();
+      this.#skipSpace();
+      for (let keyword = this.#keyword(); keyword !== undefined; keyword = this.#keyword()) {
+        yield {line: this.#line, words: [keyword, ...this.#words(WORDS[keyword] ?? MOST_WORDS)]};
+      }
     }
   }
 
-  /** The words up to the end of the line. */
-  #words(): string[] {
-    const words: string[] = [];
-    for (;;) {
-      const c = this.#peek();
-      if (c === '' || c === '\n') {
-        this.#take();
-        return words;
-      }
-      // `;` ends a statement, and libuci drops what follows.
-      if (c === '#' || c === ';') this.#skipLine();
-      else if (isBlank(c)) this.#take();
-      else words.push(this.#word());
+  /** Goes to the next line, or to the end of the text. */
+  #fetch(): void {
+    const lineBreak = this.#text.indexOf('\n', this.#next);
+    this.#at = this.#next;
+    this.#next = lineBreak < 0 ? this.#text.length : lineBreak + 1;
+    this.#end = this.#next;
+    this.#line++;
+  }
+
+  /** undefined: nothing more in this line. */
+  #keyword(): string | undefined {
+    while (this.#peek() === ' ' || this.#peek() === '\t') this.#at++;
+    let word = '';
+    for (let c = this.#peek(); c !== '' && c !== ' ' && c !== '\t'; c = this.#peek()) {
+      word += c;
+      this.#at++;
     }
+    if (word === '' || word.startsWith('#')) return undefined;
+    if (this.#peek() !== '') this.#at++;
+    else if (word.trim() === '') throw new UciError(this.#file, this.#line, 'a ; with nothing after it');
+    return word.trimEnd();
+  }
+
+  /** The words of a statement, and one more if it is not empty. */
+  #words(count: number): string[] {
+    const words = Array.from({length: count}, () => this.#word());
+    const more = this.#word();
+    if (more !== '') words.push(more);
+    return words;
   }
 
   #word(): string {
-    let word = '';
-    for (;;) {
-      const c = this.#peek();
-      if (c === '' || c === '\n' || c === '#' || c === ';' || isBlank(c)) return word;
-      this.#take();
-      if (c === "'") word += this.#quoted("'");
-      else if (c === '"') word += this.#quoted('"');
-      else if (c === '\\') word += this.#escaped();
-      else word += c;
+    this.#skipSpace();
+    if (this.#peek() === ';') {
+      this.#at++;
+      return '';
     }
+    let word = '';
+    let isPlain = true;
+    for (let c = this.#peek(); c !== ''; c = this.#peek()) {
+      if (c === '#') this.#end = this.#at;
+      // The end of a plain word is written over it.
+      else if (c === ';' && isPlain) this.#end = this.#at;
+      else if (c === ';') return word;
+      else if (isSpace(c)) {
+        this.#at++;
+        return word;
+      } else if (c === "'" || c === '"') word += this.#quoted(c);
+      else {
+        word += c === '\\' ? this.#escaped() : c;
+        if (c !== '\\') this.#at++;
+      }
+      isPlain &&= c !== '\\' && c !== "'" && c !== '"';
+    }
+    return word;
   }
 
   #quoted(end: string): string {
     const line = this.#line;
     let text = '';
+    this.#at++;
     for (;;) {
-      const c = this.#take();
-      if (c === '') throw new UciError(this.#file, line, 'a quote is opened here and never closed');
-      if (c === end) return text;
-      text += c === '\\' && end === '"' ? this.#escaped() : c;
+      const c = this.#peek();
+      if (c === end) {
+        this.#at++;
+        return text;
+      }
+      if (c === '') {
+        if (this.#next >= this.#text.length)
+          throw new UciError(this.#file, line, 'a quote is opened here and never closed');
+        this.#fetch();
+      } else if (c === '\\' && end === '"') text += this.#escaped();
+      else {
+        text += c;
+        this.#at++;
+      }
     }
   }
 
-  /** The next character as it is; a line break joins lines. */
+  /** The character after a backslash, as it is; a line break joins lines. */
   #escaped(): string {
-    const c = this.#take();
-    if (c === '\r' && this.#peek() === '\n') this.#take();
-    else if (c !== '\n') return c;
-    return '';
+    this.#at++;
+    const rest = this.#text.slice(this.#at, Math.min(this.#end, this.#at + 3));
+    if (rest === '' || rest.startsWith('\n') || (rest.startsWith('\r\n') && rest.length === 2)) {
+      this.#fetch();
+      return '';
+    }
+    return this.#text.charAt(this.#at++);
   }
 
-  #skipLine(): void {
-    while (this.#peek() !== '' && this.#peek() !== '\n') this.#take();
+  #skipSpace(): void {
+    while (isSpace(this.#peek())) this.#at++;
   }
 
   #peek(): string {
-    return this.#text.charAt(this.#at);
-  }
-
-  #take(): string {
-    const c = this.#text.charAt(this.#at++);
-    if (c === '\n') this.#line++;
-    return c;
+    return this.#at < this.#end ? this.#text.charAt(this.#at) : '';
   }
 }
 
-function isBlank(c: string): boolean {
-  return c === ' ' || c === '\t' || c === '\r' || c === '\v' || c === '\f';
+/** As C's isspace has it. */
+function isSpace(c: string): boolean {
+  return c === ' ' || (c >= '\t' && c <= '\r' && c !== '');
 }

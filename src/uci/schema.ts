@@ -77,12 +77,21 @@ export const NETWORK = {
   jid: required(value.jid, 'XMPP account this node logs in with.'),
   password: secret(required(value.text(1024), 'Password of the account.')),
   server: optional(
-    value.hostPort(5223),
-    'XMPP server to connect to, by TLS from the first byte (XEP-0368). Default: the domain of `jid`, port 5223. The certificate must be for the domain of `jid` in any case.',
+    value.server,
+    'XMPP server to connect to. Default: what DNS says for the domain of `jid` (SRV), or that domain itself. Without a port 5223 (direct TLS) and 5222 (STARTTLS) are tried. The certificate must be for the domain of `jid` in any case.',
+  ),
+  tls: preset(
+    value.oneOf('auto', 'direct', 'starttls'),
+    'auto',
+    '`direct`: TLS from the first byte (XEP-0368); `starttls`: by STARTTLS (RFC 6120); `auto`: as DNS or the port says, 5222 being for STARTTLS. Never without TLS.',
   ),
   ca_file: optional(
     value.path(MAX_PATH),
     "PEM file of the authorities that may have signed the server's certificate. Default: the system's.",
+  ),
+  pin: optional(
+    value.certificatePin,
+    "SHA-256 of the server's certificate: that one is accepted and no other, whoever signed it, whatever its name and dates. For a certificate signed by itself; a message names the one that was seen.",
   ),
   room: required(
     value.jid,

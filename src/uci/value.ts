@@ -55,12 +55,23 @@ export const jid: ValueType<string> = {
 };
 
 /** A host with or without a port: `example.org`, `192.0.2.1:5223`, `[2001:db8::1]:5223`. */
-export function hostPort(defaultPort: number): ValueType<HostPort> {
-  return {
-    allowed: `host or host:port (port ${defaultPort} when left out), an IPv6 address in square brackets`,
-    parse: (value) => parseHostPort(value, defaultPort),
-  };
-}
+export const server: ValueType<{readonly host: string; readonly port: number | undefined}> = {
+  allowed: 'host or host:port, an IPv6 address in square brackets',
+  // No port is 0, so it can stand for none.
+  parse(value) {
+    const found = parseHostPort(value, 0);
+    return found && {host: found.host, port: found.port || undefined};
+  },
+};
+
+/** The SHA-256 of a certificate; its value is 64 small hex digits. */
+export const certificatePin: ValueType<string> = {
+  allowed: 'sha256: and 64 hex digits, with or without colons between the bytes',
+  parse(value) {
+    const [, digits] = /^sha256:((?:[0-9a-fA-F]{2}:?){31}[0-9a-fA-F]{2})$/.exec(value) ?? [];
+    return digits?.replaceAll(':', '').toLowerCase();
+  },
+};
 
 /** An absolute path of at most `maxLength` bytes of ASCII. */
 export function path(maxLength: number): ValueType<string> {
@@ -112,7 +123,7 @@ function parseHostPort(value: string, defaultPort: number): HostPort | undefined
   const host = address ?? name ?? '';
   const port = digits === undefined ? defaultPort : Number(digits);
   const good = address === undefined ? isHost(host) : address.includes(':');
-  return good && port >= 1 && port <= 65535 ? {host, port} : undefined;
+  return good && (port >= 1 || digits === undefined) && port <= 65535 ? {host, port} : undefined;
 }
 
 function writeHostPort({host, port}: HostPort): string {

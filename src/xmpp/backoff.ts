@@ -10,12 +10,16 @@ const FLOOR_MS = 100;
 const REFUSED_MS = 300_000;
 /** May mend itself (a clock that gets set, a certificate renewed, the other node stopped), but not in a second. */
 const SLOW_MS = 60_000;
+/** A clock that is behind, as at the boot of a router without a battery, is set within seconds once NTP has an answer. */
+const CLOCK_MS = 10_000;
 
 const REFUSED = new Set(['not-authorized', 'account-disabled', 'credentials-expired']);
 const SLOW = new Set([
   'conflict',
   'ca-file',
   'no-mechanism',
+  'no-server',
+  'starttls-refused',
   'server-signature',
   'scram',
   'host-unknown',
@@ -38,6 +42,7 @@ export function severityOf(code: string): Severity {
 export function retryDelayMs(code: string, failures: number, random: number, waitedMs = 0): number {
   const severity = severityOf(code);
   if (severity === 'refused') return REFUSED_MS;
+  if (code === 'tls-not-yet-valid') return CLOCK_MS;
   if (severity === 'slow') return SLOW_MS;
   const cap = Math.min(CAP_MS, FIRST_CAP_MS * 2 ** Math.min(failures - 1, 16));
   return Math.max(FLOOR_MS, Math.round(FLOOR_MS + random * (cap - FLOOR_MS) - waitedMs));

@@ -39,6 +39,14 @@ export interface Resumable {
   readonly requests: IqCaller['handlers'];
 }
 
+/** What a connection begins with. */
+export interface ConnectionState {
+  readonly cache: SaltedPassword;
+  readonly resumable: Resumable | undefined;
+  /** Channel binding of type tls-exporter (RFC 9266); undefined: this TLS has none that is safe. */
+  readonly exporter: Uint8Array | undefined;
+}
+
 export interface ConnectionHandlers {
   /** Usable: bound, and stream management is on or was not offered. */
   onReady(resumed: boolean): void;
@@ -69,7 +77,7 @@ export class ServerConnection {
   constructor(
     deps: XmppDeps,
     options: XmppOptions,
-    {cache, resumable}: {readonly cache: SaltedPassword; readonly resumable: Resumable | undefined},
+    {cache, resumable, exporter}: ConnectionState,
     write: (data: Uint8Array) => void,
     handlers: ConnectionHandlers,
   ) {
@@ -85,7 +93,7 @@ export class ServerConnection {
     this.#stream = stream;
     const middleware = middlewareOf({entity: stream});
     const streamFeatures = streamFeaturesOf({middleware});
-    const sasl = {jid: options.jid, username: account.local, password: options.password, cache};
+    const sasl = {jid: options.jid, username: account.local, password: options.password, cache, exporter};
     setupSasl(streamFeatures, deps, sasl, (error) => this.#fail(asIpopError(error)));
     // Before iq, which swallows the answers it waited for: they would not be counted (XEP-0198, 4).
     this.#sm = streamManagement({streamFeatures, entity: stream, middleware});

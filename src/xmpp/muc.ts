@@ -46,6 +46,10 @@ export interface RoomHandlers {
 export class Room {
   readonly #options: RoomOptions;
   readonly #handlers: RoomHandlers;
+  /** Who is to be a member. */
+  #granted: readonly string[];
+  /** The list changed since the room was entered: a connection that broke may have lost requests. */
+  #regrant = false;
   /** Node id -> full JID. */
   readonly #members = new Map<string, string>();
   /** Who was there since we began to enter. */
@@ -63,6 +67,7 @@ export class Room {
   constructor(options: RoomOptions, handlers: RoomHandlers) {
     this.#options = options;
     this.#handlers = handlers;
+    this.#granted = this.#others(options.members);
   }
 
   /** Whether the full JID is that of a node in the room. */
@@ -77,6 +82,7 @@ export class Room {
     this.#io = io;
     this.#state = 'entering';
     this.#hidden = false;
+    this.#regrant = false;
     this.#seen = new Set();
     const attempt = ++this.#attempt;
     void this.#enter(io, attempt);
@@ -88,6 +94,8 @@ export class Room {
     this.#io = io;
     this.#awaitReturn();
     this.#watch(io);
+    if (this.#regrant) void this.#grant(io);
+    this.#regrant = false;
     return true;
   }
 
@@ -97,6 +105,14 @@ export class Room {
     this.#cancelReturn = undefined;
     this.#cancelWatch?.();
     this.#cancelWatch = undefined;
+  }
+
+  /** Takes another member list. Who is no longer listed stays a member: that is for the room's owner to undo, by hand. */
+  setMembers(members: readonly string[]): void {
+    this.#granted = this.#others(members);
+    this.#regrant = this.#options.owner;
+    // While the room is still settling, `#manage` looks at the list again before it is done.
+    if (this.#state === 'in' && this.#regrant && this.#io) void this.#grant(this.#io);
   }
 
   /** Leaves, telling the room if it can be told. */
@@ -167,19 +183,32 @@ export class Room {
   }
 
   async #manage(attempt: number): Promise<void> {
-    const {room, members} = this.#options;
+    const {room} = this.#options;
     const io = this.#io;
     if (!io) return;
     try {
       const warn = (text: string): void => this.#handlers.log('warning', text);
       await configureRoom(io.request, room, warn);
-      await grantMembers(io.request, room, members, warn);
+      await this.#grant(io);
       if (attempt === this.#attempt) this.#finish();
     } catch (error) {
       if (attempt !== this.#attempt) return;
       this.leave();
       this.#handlers.onRefused(error instanceof IpopError ? error : new IpopError('room-config', textOf(error)));
     }
+  }
+
+  /** Until the list is one that did not change meanwhile. */
+  async #grant(io: RoomIo): Promise<void> {
+    let done: readonly string[] | undefined;
+    while (done !== this.#granted && io === this.#io) {
+      done = this.#granted;
+      await grantMembers(io.request, this.#options.room, done, (text) => this.#handlers.log('warning', text));
+    }
+  }
+
+  #others(members: readonly string[]): readonly string[] {
+    return members.filter((member) => member.toLowerCase() !== this.#options.jid);
   }
 
   async #undoCreation(): Promise<void> {

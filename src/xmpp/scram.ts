@@ -24,6 +24,15 @@ export interface SaltedPassword {
   salted: Uint8Array | undefined;
 }
 
+/** What the client says of channel binding (RFC 5802, 6), and what it binds to. */
+export interface ChannelBinding {
+  /** `n`: we cannot; `y`: we could, but the server does not offer it; or its type. */
+  readonly flag: 'n' | 'y' | 'p=tls-exporter';
+  readonly data: Uint8Array;
+}
+
+export const NO_BINDING: ChannelBinding = {flag: 'n', data: new Uint8Array()};
+
 export interface ScramOptions {
   readonly hash: HashName;
   readonly username: string;
@@ -31,6 +40,7 @@ export interface ScramOptions {
   /** Printable ASCII without comma, at least 18 random bytes' worth. */
   readonly nonce: string;
   readonly cache: SaltedPassword;
+  readonly binding: ChannelBinding;
 }
 
 /** One login. Every method throws IpopError: `scram` for a server that breaks the rules, `server-signature` when it is not ours. */
@@ -47,9 +57,9 @@ export class Scram {
     this.#firstBare = `n=${name},r=${options.nonce}`;
   }
 
-  /** client-first-message, without channel binding. */
+  /** client-first-message. */
   first(): Uint8Array {
-    return utf8(`n,,${this.#firstBare}`);
+    return concat(this.#gs2(), utf8(this.#firstBare));
   }
 
   /** client-final-message, answering server-first-message. */
@@ -58,7 +68,8 @@ export class Scram {
     const serverFirst = fromUtf8(challenge);
     const {nonce, salt, rounds} = this.#parseChallenge(serverFirst);
     const salted = await this.#salt(salt, rounds);
-    const withoutProof = `c=biws,r=${nonce}`;
+    // The server compares it with its own end: a flag or a TLS connection that somebody exchanged on the way makes the proof wrong.
+    const withoutProof = `c=${base64(concat(this.#gs2(), this.#options.binding.data))},r=${nonce}`;
     const message = utf8(`${this.#firstBare},${serverFirst},${withoutProof}`);
     const {hash} = this.#options;
     const clientKey = this.#deps.hmac(hash, salted, utf8('Client Key'));
@@ -80,6 +91,10 @@ export class Scram {
         'server did not prove that it knows the password: it is not the right one',
       );
     }
+  }
+
+  #gs2(): Uint8Array {
+    return utf8(`${this.#options.binding.flag},,`);
   }
 
   #parseChallenge(text: string): {nonce: string; salt: Uint8Array; rounds: number} {

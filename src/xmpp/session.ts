@@ -2,25 +2,23 @@
 // The account as a state machine that keeps itself up.
 //
 //   offline ──► connecting ──► authenticating ──► joining ──► online
-//      ▲           │ 8 s            │ 15 s         │ 20 s ▲      │ out of the room
+//      ▲           │ 8 s each       │ 15 s         │ 20 s ▲      │ out of the room
 //      │           │                │              ▼      │ 5 s  │
 //      └──── any failure: back-off ─┴───────── waiting ◄──┴──────┘          stop(), or a refused password ──► stopped
 
 import xml, {type Element} from '@xmpp/xml';
 import jidOf from '@xmpp/jid';
-import {hex} from '../base/bytes.ts';
-import {IpopError, textOf} from '../base/errors.ts';
+import {fromHex, hex} from '../base/bytes.ts';
+import {IpopError} from '../base/errors.ts';
 import type {XmppState} from '../status/types.ts';
 import {rejoinDelayMs, retryDelayMs, severityOf} from './backoff.ts';
 import {forgetRequests, ServerConnection, type Resumable} from './connection.ts';
+import {Connector} from './connector.ts';
 import {Liveness, PROBE_LIMIT_MS} from './liveness.ts';
 import {Room, type RoomIo} from './muc.ts';
 import type {SaltedPassword} from './scram.ts';
 import type {ByteStream, XmppDeps, XmppHandlers, XmppOptions, XmppSession} from './types.ts';
 
-/** TCP and TLS. A SYN lost twice (1 s, 3 s) still gets through. */
-const CONNECT_LIMIT_MS = 8_000;
-const STREAM_TIMEOUT_MS = 7_000;
 /** A few round trips, and PBKDF2 on a slow router. */
 const LOGIN_LIMIT_MS = 15_000;
 const JOIN_LIMIT_MS = 20_000;
@@ -42,6 +40,7 @@ class Session implements XmppSession {
   readonly #options: XmppOptions;
   readonly #handlers: XmppHandlers;
   readonly #room: Room;
+  readonly #connector: Connector;
   readonly #cache: SaltedPassword = {key: '', salted: undefined};
   #state: XmppState = 'offline';
   #running = false;
@@ -65,9 +64,11 @@ class Session implements XmppSession {
     this.#options = options;
     this.#handlers = handlers;
     const {room, nick, owner, members} = options;
+    const {domain} = jidOf(options.jid);
+    this.#connector = new Connector(deps, {...options, domain}, () => this.#random());
     const jid = jidOf(options.jid).bare().toString();
     this.#room = new Room(
-      {room, nick, jid, owner, members: members.filter((member) => member.toLowerCase() !== jid)},
+      {room, nick, jid, owner, members},
       {
         onJoined: () => this.#onJoined(),
         onRefused: (error) => this.#onRoomRefused(error),
@@ -135,6 +136,10 @@ class Session implements XmppSession {
     if (waits && this.#deps.nowMs() - this.#lastTryMs >= PROBE_GAP_MS) this.#connect();
   }
 
+  setMembers(members: readonly string[]): void {
+    this.#room.setMembers(members);
+  }
+
   /** Whether stanzas can be sent. */
   get #isUp(): boolean {
     return this.#state === 'joining' || this.#state === 'waiting' || this.#state === 'online';
@@ -143,35 +148,28 @@ class Session implements XmppSession {
   #connect(): void {
     this.#lastTryMs = this.#deps.nowMs();
     this.#enter('connecting', undefined);
-    this.#limit(CONNECT_LIMIT_MS, () => this.#lose(new IpopError('timeout', `${this.#place} did not answer in time`)));
-    const {host, port, caFile} = this.#options;
-    const name = jidOf(this.#options.jid).domain;
+    // Its own time limits are the connector's.
+    this.#cancelTimer?.();
     let ended = false;
-    let bytes: ByteStream | undefined;
+    // Also when it ends before `connect` has returned.
+    let bytes: ByteStream | undefined = undefined as ByteStream | undefined;
     const isCurrent = (): boolean => !ended && (bytes === undefined || bytes === this.#bytes);
-    const target = {host, port, name, caFile, timeoutMs: STREAM_TIMEOUT_MS};
-    try {
-      bytes = this.#deps.openStream(target, {
-        onOpen: ({address, tls}) => {
-          if (isCurrent()) this.#onOpen(address, tls);
-        },
-        onData: (data) => {
-          if (isCurrent()) this.#onData(data);
-        },
-        onClosed: (code, text) => {
-          if (isCurrent()) this.#onClosed(code, text);
-          ended = true;
-        },
-      });
-    } catch (error) {
-      return this.#lose(
-        new IpopError('open', `cannot open a connection to ${this.#place}: ${textOf(error)}`, {cause: error}),
-      );
-    }
+    bytes = this.#connector.connect({
+      onOpen: (info) => {
+        if (isCurrent()) this.#onOpen(info);
+      },
+      onData: (data) => {
+        if (isCurrent()) this.#onData(data);
+      },
+      onClosed: (code, text) => {
+        if (isCurrent()) this.#onClosed(code, text);
+        ended = true;
+      },
+    });
     if (!ended) this.#bytes = bytes;
   }
 
-  #onOpen(address: string, tls: string): void {
+  #onOpen({address, tls, exporter}: {address: string; tls: string; exporter: string}): void {
     if (this.#state !== 'connecting') return;
     this.#server = address;
     this.#deps.log('debug', `connected to ${address} (${tls})`);
@@ -184,7 +182,7 @@ class Session implements XmppSession {
     const connection = new ServerConnection(
       this.#deps,
       this.#options,
-      {cache: this.#cache, resumable},
+      {cache: this.#cache, resumable, exporter: tls === 'TLSv1.3' && exporter !== '' ? fromHex(exporter) : undefined},
       (data) => this.#bytes?.write(data),
       {
         onReady: (resumed) => this.#onReady(resumed),
@@ -352,6 +350,6 @@ class Session implements XmppSession {
   }
 
   get #place(): string {
-    return `server ${this.#options.host}:${this.#options.port}`;
+    return this.#connector.place;
   }
 }

@@ -4,6 +4,7 @@
 import type {Element} from '@xmpp/xml';
 import type {IpopError} from '../base/errors.ts';
 import type {XmppState} from '../status/types.ts';
+import type {SrvRecord, Tls, TlsMode} from './servers.ts';
 
 /** Bytes to and from the server over native's TLS. */
 export interface ByteStream {
@@ -12,6 +13,7 @@ export interface ByteStream {
 }
 
 export interface ByteStreamHandlers {
+  /** `exporter`: RFC 9266, hex; empty: none. */
   onOpen(info: {readonly address: string; readonly tls: string; readonly exporter: string}): void;
   onData(data: Uint8Array): void;
   /** Once; nothing follows. */
@@ -24,6 +26,9 @@ export interface StreamTarget {
   /** The name the certificate must have: the JID's domain. */
   readonly name: string;
   readonly caFile: string | undefined;
+  /** SHA-256 of the only certificate to accept, 64 hex digits. */
+  readonly pin: string | undefined;
+  readonly tls: Tls;
   readonly timeoutMs: number;
 }
 
@@ -32,6 +37,8 @@ export type HashName = 'SHA-1' | 'SHA-256';
 /** What the session needs of the outside. */
 export interface XmppDeps {
   openStream(target: StreamTarget, handlers: ByteStreamHandlers): ByteStream;
+  /** The SRV records of a name, none when it has none; rejects when no name server answered. Off the loop. */
+  lookupSrv(name: string, timeoutMs: number): Promise<readonly SrvRecord[]>;
   hash(name: HashName, data: Uint8Array): Uint8Array;
   hmac(name: HashName, key: Uint8Array, data: Uint8Array): Uint8Array;
   /** Off the loop. */
@@ -63,9 +70,11 @@ export interface XmppHandlers {
 export interface XmppOptions {
   readonly jid: string;
   readonly password: string;
-  readonly host: string;
-  readonly port: number;
+  /** undefined: found by DNS. A server without a port is tried at both usual ones. */
+  readonly server: {readonly host: string; readonly port: number | undefined} | undefined;
+  readonly tls: TlsMode;
   readonly caFile: string | undefined;
+  readonly pin: string | undefined;
   /** `ipop-` and the first 16 digits of the node id: a returning node replaces its ghost. */
   readonly resource: string;
   readonly room: string;
@@ -84,6 +93,8 @@ export interface XmppSession {
   sendJingle(to: string, jingle: Element): Promise<void>;
   /** Tests the stream now (a ping with a short limit) and reconnects when it is dead. */
   probe(): void;
+  /** Another list of members: those who are new are given membership, at once or when the room is entered. */
+  setMembers(members: readonly string[]): void;
   /** Address of the server while connected. */
   readonly server: string | undefined;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The rest of the C ABI as the typed calls see it: hashes, key, files, control socket.
 
+import {createSocket} from 'node:dgram';
 import {mkdtempSync, rmSync, statSync} from 'node:fs';
 import {connect} from 'node:net';
 import {tmpdir} from 'node:os';
@@ -121,6 +122,36 @@ if (missing) {
     t.is(closed.code, 'refused');
     t.true(closed.text.length > 0);
   });
+
+  test.serial(
+    'SRV records come as an event of their request, and so does it when no name server answers',
+    async (t) => {
+      const dns = createSocket('udp4');
+      t.teardown(() => dns.close());
+      dns.on('message', (query, from) => {
+        const reply = Buffer.concat([
+          query,
+          Buffer.from('c00c0021000100000000000c0005000a14660468' + '6f737400', 'hex'),
+        ]);
+        reply.writeUInt16BE(0x8180, 2);
+        reply.writeUInt16BE(1, 6);
+        dns.send(reply, from.port, from.address);
+      });
+      await new Promise<void>((resolve) => dns.bind(0, '127.0.0.1', resolve));
+      const look = (server: string): Promise<NativeEvent & {type: 'srv'}> => {
+        const request = native.lookupSrv(
+          utf8(`name=_xmpps-client._tcp.example.org\ntimeout_ms=2000\nserver=${server}\n`),
+        );
+        return next((event) => (event.type === 'srv' && event.request === request ? event : undefined));
+      };
+      const found = await look(`127.0.0.1:${dns.address().port}`);
+      t.like(found, {records: [{priority: 5, weight: 10, port: 5222, target: 'host'}], error: undefined});
+      const failed = await look('127.0.0.1:1');
+      t.deepEqual(failed.records, []);
+      t.like(failed.error, {code: 'dns'});
+      t.regex(failed.error?.text ?? '', /127\.0\.0\.1:1: Connection refused/);
+    },
+  );
 
   test.serial('the process tells its counters and its host', (t) => {
     const {recordsQueued, recordsDropped, threads} = native.processCounters();

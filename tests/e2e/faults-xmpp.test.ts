@@ -103,7 +103,10 @@ BAD_CERTIFICATES.forEach(({what, code, words, issue}, i) => {
       t.regex(network.xmpp.error?.text ?? '', words);
       t.true((network.xmpp.retryInSec ?? 0) > 20, 'no hammering');
       const item = healthItem(status, 'xmpp-certificate');
-      t.regex(item?.text ?? '', /check the server's certificate, option ca_file and this machine's clock; next try in/);
+      t.regex(
+        item?.text ?? '',
+        /check the server's certificate, options ca_file and pin, and this machine's clock; next try in/,
+      );
       t.is((await node.ipop('status')).code, 1);
       t.notRegex(server.log(), /stream:stream|SCRAM/);
       await server.kill();

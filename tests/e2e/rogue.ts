@@ -114,7 +114,19 @@ const KINDS: Readonly<Record<string, (to: string) => Element>> = {
 
 const session = createXmppSession(
   nodeDeps((line) => console.error(line)),
-  {...options, resource: `ipop-${id.slice(0, 16)}`, nick: id, owner: false, members: []},
+  {
+    jid: options.jid,
+    password: options.password,
+    server: {host: options.host, port: options.port},
+    tls: 'direct',
+    caFile: options.caFile,
+    pin: undefined,
+    room: options.room,
+    resource: `ipop-${id.slice(0, 16)}`,
+    nick: id,
+    owner: false,
+    members: [],
+  },
   {
     onState: (state) => {
       if (state === 'online') console.log(`online ${id}`);

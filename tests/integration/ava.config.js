@@ -5,6 +5,6 @@ export default {
   nodeArguments: ['--import=tsx'],
   workerThreads: false,
   files: ['tests/integration/**/*.test.ts'],
-  timeout: '2m',
+  timeout: '4m',
   serial: true,
 };

@@ -21,6 +21,9 @@ export const LIBRARY = join(DIST, 'libipop.so');
 /** IPOP_TXIKI_SITE: nodes of this site run on txiki.js, the others see no difference. */
 const TXIKI_SITE = process.env['IPOP_TXIKI_SITE'];
 
+/** One `network` section. */
+export type NetworkOptions = Omit<NodeOptions, 'more' | 'main' | 'runtime' | 'env'>;
+
 export interface NodeOptions {
   /** Bare JID and password of its account. */
   readonly jid: string;
@@ -35,6 +38,10 @@ export interface NodeOptions {
   readonly turn?: readonly string[];
   /** Name of its UCI network section; default `home`. */
   readonly network?: string;
+  /** Further networks: their own account, room, tap and bridge. */
+  readonly more?: readonly NetworkOptions[];
+  /** Replace or add options of the section `main`. */
+  readonly main?: Readonly<Record<string, string>>;
   /** What the daemon runs on; default ipopd. */
   readonly runtime?: 'ipopd' | 'txiki';
   /** ipopd's environment, beside the test's own. */
@@ -58,7 +65,12 @@ export class IpopNode {
     this.name = site.name;
     this.stateDir = join(lab.folder(this.name), 'state');
     this.socket = join(lab.dir, this.name, 'ipop.sock');
-    this.configFile = lab.file(`${this.name}/ipop`, this.#uci());
+    this.configFile = lab.file(`${this.name}/ipop`, this.#uci(options));
+  }
+
+  /** Writes another configuration; the running daemon is not told. */
+  configure(options: NodeOptions): void {
+    this.world.lab.file(`${this.name}/ipop`, this.#uci(options));
   }
 
   /** The running (or last) process. */
@@ -132,36 +144,42 @@ export class IpopNode {
     };
   }
 
-  #uci(): string {
-    const {world, options, site} = this;
-    const network: Record<string, string | undefined> = {
-      enabled: '1',
-      jid: options.jid,
-      password: options.password,
-      server: world.xmpp.address,
-      ca_file: world.authority.caFile,
-      room: options.room,
-      owner: options.owner === true ? '1' : undefined,
-      bridge: 'br-lan',
-      tap: 'ipop0',
-      ...options.options,
-    };
-    const lists = {
-      member: options.members ?? [],
-      stun: options.stun ?? [world.turn.stun],
-      turn: options.turn ?? [world.turn.turn],
-    };
-    const main = {enabled: '1', name: site.name, state_dir: this.stateDir, control: this.socket, log_level: 'debug'};
+  #uci(options: NodeOptions): string {
+    const {site, stateDir} = this;
+    const main = {enabled: '1', name: site.name, state_dir: stateDir, control: this.socket, log_level: 'debug'};
     return [
       `config ipop 'main'`,
-      ...uciOptions(main),
+      ...uciOptions({...main, ...options.main}),
       '',
-      `config network '${options.network ?? 'home'}'`,
-      ...uciOptions(network),
-      ...Object.entries(lists).flatMap(([key, values]) => values.map((value) => `\tlist ${key} '${value}'`)),
-      '',
+      ...[options, ...(options.more ?? [])].flatMap((network) => networkSection(this.world, network)),
     ].join('\n');
   }
+}
+
+function networkSection(world: World, options: NetworkOptions): string[] {
+  const network: Record<string, string | undefined> = {
+    enabled: '1',
+    jid: options.jid,
+    password: options.password,
+    server: world.xmpp.address,
+    ca_file: world.authority.caFile,
+    room: options.room,
+    owner: options.owner === true ? '1' : undefined,
+    bridge: 'br-lan',
+    tap: 'ipop0',
+    ...options.options,
+  };
+  const lists = {
+    member: options.members ?? [],
+    stun: options.stun ?? [world.turn.stun],
+    turn: options.turn ?? [world.turn.turn],
+  };
+  return [
+    `config network '${options.network ?? 'home'}'`,
+    ...uciOptions(network),
+    ...Object.entries(lists).flatMap(([key, values]) => values.map((value) => `\tlist ${key} '${value}'`)),
+    '',
+  ];
 }
 
 /** Links of all networks that are up. */

@@ -60,18 +60,33 @@ rootTest('an enabled service runs ipopd with what uci exports, readable by root 
   t.notRegex(calls, /top-secret/, 'no password in arguments or log');
 });
 
-rootTest('a reload without a change, or with one of comments only, leaves the daemon alone', async (t) => {
+rootTest('a start while it runs, as after an upgrade that changed nothing, leaves the daemon alone', async (t) => {
   await router.procd('start');
-  t.is((await router.procd('reload')).effect, 'untouched');
-  router.write(CONFIG, `${GOOD}# another comment\n`);
-  t.is((await router.procd('reload')).effect, 'untouched');
+  t.is((await router.procd('start')).effect, 'untouched');
 });
 
-rootTest('a reload with a changed option starts the daemon anew', async (t) => {
+rootTest('a reload renews the copy, then signals the daemon, which stays', async (t) => {
   await router.procd('start');
   router.write(CONFIG, GOOD.replace('home@', 'cabin@'));
-  t.is((await router.procd('reload')).effect, 'restarted');
+  const {calls, effect} = await router.procd('reload');
+  golden(t, 'reload', calls);
+  t.is(effect, 'signalled');
   t.regex(router.read(ACTIVE), /cabin@conference/);
+});
+
+rootTest('a reload of comments only hands the daemon the same copy', async (t) => {
+  await router.procd('start');
+  const before = router.read(ACTIVE);
+  router.write(CONFIG, `${GOOD}# another comment\n`);
+  t.is((await router.procd('reload')).effect, 'signalled');
+  t.is(router.read(ACTIVE), before);
+});
+
+rootTest('a reload that enables it starts the daemon and sends it no signal, which would kill it', async (t) => {
+  router.write(CONFIG, SHIPPED);
+  await router.procd('boot');
+  router.write(CONFIG, GOOD);
+  t.is((await router.procd('reload')).effect, 'started');
 });
 
 rootTest(
@@ -94,9 +109,11 @@ rootTest('a configuration that becomes wrong while the daemon runs is said, and 
   router.write(CONFIG, WRONG);
   const {calls, effect} = await router.procd('reload');
   golden(t, 'wrong-while-running', calls);
-  t.is(effect, 'untouched');
+  t.is(effect, 'signalled');
+  t.regex(router.read(ACTIVE), /home@conference/, 'the last good one');
   router.write(CONFIG, GOOD.replace('home@', 'cabin@'));
-  t.is((await router.procd('reload')).effect, 'restarted');
+  t.is((await router.procd('reload')).effect, 'signalled');
+  t.regex(router.read(ACTIVE), /cabin@conference/);
 });
 
 rootTest('after a stop a wrong configuration does not start with an older one', async (t) => {

@@ -10,7 +10,7 @@ import {copyLibraries, exists, makeDevices, TREE} from './kit.ts';
 
 const INIT = '/etc/init.d/ipop';
 /** What procd does with the daemon after it was told something. */
-export type Effect = 'started' | 'restarted' | 'untouched' | 'stopped' | 'none';
+export type Effect = 'started' | 'restarted' | 'signalled' | 'untouched' | 'stopped' | 'none';
 
 export class Router {
   readonly root: string;
@@ -41,7 +41,7 @@ export class Router {
 
   /** Back to how it is after a boot without the service. */
   reset(): void {
-    this.#running = undefined;
+    this.#setRunning(undefined);
     rmSync(join(this.root, 'var/run/ipop'), {recursive: true, force: true});
     for (const name of ['sys/class/net', 'netifd']) {
       rmSync(join(this.root, name), {recursive: true, force: true});
@@ -76,11 +76,14 @@ export class Router {
   async procd(action: string): Promise<{readonly calls: string; readonly effect: Effect}> {
     const calls = await this.init(action);
     const killed = calls.includes('procd_kill');
-    if (killed) this.#running = undefined;
+    if (killed) this.#setRunning(undefined);
     if (!calls.includes('procd_open_service')) return {calls, effect: killed ? 'stopped' : 'none'};
     const before = this.#running;
-    this.#running = this.#instance(calls);
-    if (before === this.#running) return {calls, effect: before === undefined ? 'none' : 'untouched'};
+    this.#setRunning(this.#instance(calls));
+    const signalled = calls.includes("procd_send_signal 'ipop' 'main' 'HUP'");
+    if (before === this.#running && before !== undefined) return {calls, effect: signalled ? 'signalled' : 'untouched'};
+    if (signalled) throw new Error('a daemon that does not listen for signals yet was sent one');
+    if (before === this.#running) return {calls, effect: 'none'};
     if (before === undefined) return {calls, effect: 'started'};
     return {calls, effect: this.#running === undefined ? 'stopped' : 'restarted'};
   }
@@ -108,6 +111,13 @@ export class Router {
 
   mode(path: string): string {
     return (statSync(join(this.root, path)).mode & 0o777).toString(8);
+  }
+
+  #setRunning(instance: string | undefined): void {
+    this.#running = instance;
+    const mark = join(this.root, 'tmp/procd-running');
+    if (instance === undefined) rmSync(mark, {force: true});
+    else writeFileSync(mark, '');
   }
 
   #instance(calls: string): string | undefined {

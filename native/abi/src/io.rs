@@ -55,6 +55,19 @@ pub extern "C" fn ipop_stream_close(stream: c_int) -> c_int {
     run(|| with(|process| process.streams.close(stream).map(|()| 0)))
 }
 
+/// ipop.h: asks DNS for SRV records.
+///
+/// # Safety
+/// `config` points to `len` readable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipop_srv_lookup(config: *const u8, len: c_int) -> c_int {
+    run(|| {
+        // SAFETY: as our caller promises.
+        let config = TextMap::parse(unsafe { bytes(config, len) }?)?;
+        with(|process| process.srv.start(&config))
+    })
+}
+
 /// ipop.h: listens for local requests.
 ///
 /// # Safety

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use ipop_base::{Error, Handle, RecordQueue, Result};
 use ipop_datapath::{MemoryPort, Switch, Tap};
-use ipop_io::{Control, InterfaceWatch, Pbkdf2, Streams};
+use ipop_io::{Control, InterfaceWatch, Pbkdf2, SrvLookups, Streams};
 use ipop_link::Links;
 
 use crate::call::{buffer, count, last_error, lock, put, run};
@@ -25,6 +25,7 @@ pub(crate) struct Process {
     pub ports: HashMap<Handle, PortEntry>,
     pub links: Arc<Links>,
     pub streams: Arc<Streams>,
+    pub srv: SrvLookups,
     pub control: Option<Arc<Control>>,
     pub pbkdf2: Pbkdf2,
     interfaces: InterfaceWatch,
@@ -60,6 +61,7 @@ impl Process {
             ports: HashMap::new(),
             links: Links::start(queue.clone())?,
             streams: Streams::new(queue.clone()),
+            srv: SrvLookups::new(queue.clone()),
             control: None,
             pbkdf2: Pbkdf2::new(queue.clone()),
             interfaces: InterfaceWatch::start(queue.clone())?,
@@ -106,7 +108,7 @@ impl Process {
     }
 
     fn stop(self) {
-        let Self { switches, ports, links, streams, control, pbkdf2, interfaces, .. } = self;
+        let Self { switches, ports, links, streams, srv, control, pbkdf2, interfaces, .. } = self;
         // What takes longest begins first, side by side: a router's init script waits for us.
         let ends = [
             in_background(move || links.stop()),
@@ -116,6 +118,8 @@ impl Process {
             }),
             in_background(move || {
                 pbkdf2.stop();
+                // Its threads look every 100 ms, so this takes no longer.
+                srv.stop();
             }),
         ];
         if let Some(control) = control {

@@ -139,6 +139,7 @@ fn record_types_have_the_header_s_numbers() {
         CtlRequest,
         Pbkdf2,
         Interfaces,
+        Srv,
     ];
     let expected: Vec<_> = ours.iter().map(|kind| (screaming(&format!("{kind:?}")), *kind as usize)).collect();
     // Rust's word ends in a digit, which starts no new word.

@@ -26,6 +26,7 @@ pub enum RecordType {
     CtlRequest = 12,
     Pbkdf2 = 13,
     Interfaces = 14,
+    Srv = 15,
 }
 
 /// At 4096 records a runtime that stalls for seconds still loses nothing but upcalls, which are limited before.

@@ -102,6 +102,7 @@ natives! {
     ipop_stream_open(bytes, int);
     ipop_stream_write(int, bytes, int);
     ipop_stream_close(int);
+    ipop_srv_lookup(bytes, int);
     ipop_ctl_listen(bytes, int);
     ipop_ctl_reply(int, bytes, int);
     ipop_ctl_call(bytes, int, bytes, int, out, int);

@@ -7,6 +7,7 @@ pub mod crypto;
 pub mod files;
 pub mod identity;
 pub mod interfaces;
+pub mod srv;
 pub mod streams;
 mod sys;
 
@@ -14,4 +15,5 @@ pub use control::{Control, control_call};
 pub use crypto::{HashAlgorithm, Pbkdf2};
 pub use identity::{Identity, verify};
 pub use interfaces::InterfaceWatch;
+pub use srv::SrvLookups;
 pub use streams::Streams;

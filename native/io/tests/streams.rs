@@ -200,6 +200,61 @@ fn a_cas_own_certificate_is_refused_as_a_servers_even_when_trusted() {
     is(&failure, "tls-self-signed", "is that of a CA (CA:TRUE), which no server may use");
 }
 
+/// `sha256:` of a certificate, as an independent look at it gives it.
+fn fingerprint(certificate: &Certificate) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, &certificate.der);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_pinned_certificate_is_accepted_whoever_signed_it_whatever_its_name_and_dates() {
+    let ca = Ca::new("Another CA");
+    let unconstrained = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let certificates =
+        [self_signed_server(), tls::self_signed(unconstrained), ca.issue("other.example", 2019, 2020), good().1];
+    for (certificate, version) in certificates.iter().zip([&TLS12, &TLS13].into_iter().cycle()) {
+        let server = Server::tls(certificate, &[version], None, |mut tls| drop(tls.read_exact(&mut [0])));
+        let mut client = Client::new();
+        // The authorities do not even have to be there.
+        let pin = fingerprint(certificate);
+        let config = client.config(server.port, "", &[("pin", &pin.to_uppercase()), ("ca", "/nonexistent")]);
+        client.streams.open(&config).unwrap();
+        assert_eq!(client.records.next().kind, STREAM_OPEN);
+    }
+}
+
+#[test]
+fn any_other_certificate_is_refused_and_its_fingerprint_told_even_when_a_trusted_ca_signed_it() {
+    let (ca, certificate) = good();
+    let server = Server::tls(&certificate, BOTH, None, |mut tls| drop(tls.read_exact(&mut [0])));
+    let mut client = Client::new();
+    let config = client.config(server.port, &ca.pem(), &[("pin", &fingerprint(&good().1))]);
+    let accept = format!("option pin 'sha256:{}'", fingerprint(&certificate));
+    is(&client.failure(&config), "tls-pin", &accept);
+}
+
+#[test]
+fn who_presents_the_pinned_certificate_without_its_key_is_refused() {
+    for version in [&TLS12, &TLS13] {
+        let (real, mut thief) = (self_signed_server(), self_signed_server());
+        thief.der = real.der.clone();
+        let server = Server::tls_unchecked(&thief, version, |mut tls| drop(tls.read_exact(&mut [0])));
+        let mut client = Client::new();
+        let config = client.config(server.port, "", &[("pin", &fingerprint(&real))]);
+        is(&client.failure(&config), "tls-protocol", "BadSignature");
+    }
+}
+
+#[test]
+fn what_is_not_trusted_is_told_with_its_fingerprint() {
+    let certificate = self_signed_server();
+    let accept = format!("option pin 'sha256:{}'", fingerprint(&certificate));
+    is(&Client::new().refuses(&certificate, &Ca::new("Another CA").pem()), "tls-self-signed", &accept);
+    let (_, certificate) = good();
+    let accept = format!("option pin 'sha256:{}'", fingerprint(&certificate));
+    is(&Client::new().refuses(&certificate, &Ca::new("Another CA").pem()), "tls-unknown-ca", &accept);
+}
+
 #[test]
 fn a_server_without_tls_is_told_from_its_answer() {
     let server = Server::plain(|mut socket| {
@@ -302,6 +357,12 @@ fn settings_that_cannot_be_are_refused_at_once() {
     assert_eq!(wrong("port", "0").text, "port '0' is not a number of 1 to 65535");
     assert_eq!(wrong("port", "http").errno, libc::EINVAL);
     assert_eq!(wrong("timeout_ms", "-1").errno, libc::EINVAL);
+    assert_eq!(wrong("tls", "yes").text, "tls 'yes' is not direct or starttls");
+    for (digits, count) in [("ab", 1), ("g", 64), ("+1", 32), ("é", 32), ("a", 65)] {
+        let pin = digits.repeat(count);
+        let error = client.streams.open(&client.config(1, "", &[("pin", &pin)])).unwrap_err();
+        assert_eq!(error.text, format!("pin '{pin}' is not a SHA-256 of 64 hex digits"));
+    }
     assert_eq!(wrong("name", "a b").text, "name 'a b' is not a domain name in ASCII or an address");
     assert_eq!(client.streams.open(&TextMap::default()).unwrap_err().text, "'name' is missing");
 }

@@ -12,6 +12,7 @@ const ALGORITHM: Record<HashName, string> = {'SHA-1': 'sha1', 'SHA-256': 'sha256
 export function nodeDeps(log: (line: string) => void): XmppDeps {
   return {
     openStream,
+    lookupSrv: () => Promise.resolve([]),
     hash: (name, data) => createHash(ALGORITHM[name]).update(data).digest(),
     hmac: (name, key, data) => createHmac(ALGORITHM[name], key).update(data).digest(),
     pbkdf2: (name, password, salt, rounds) =>

@@ -3,11 +3,17 @@
 
 import type {Element} from '@xmpp/xml';
 import {createXmppSession} from '../../../src/xmpp/session.ts';
-import type {XmppOptions, XmppSession} from '../../../src/xmpp/types.ts';
+import type {XmppDeps, XmppOptions, XmppSession} from '../../../src/xmpp/types.ts';
 import {nodeDeps} from './node-deps.ts';
-import {ROOMS_DOMAIN, type Prosody} from './prosody.ts';
+import {ROOMS_DOMAIN} from './prosody.ts';
+import type {TestServer} from './server.ts';
 
 const WAIT_LIMIT_MS = 30_000;
+
+export interface TestNodeOptions extends Partial<XmppOptions> {
+  /** Default: by Node. */
+  readonly makeDeps?: (log: (line: string) => void) => XmppDeps;
+}
 
 export class TestNode {
   readonly id: string;
@@ -23,14 +29,31 @@ export class TestNode {
   readonly #waiters = new Set<() => void>();
 
   /** `digit` makes the node id. */
-  constructor(server: Prosody, digit: string, jid: string, password: string, options: Partial<XmppOptions> = {}) {
-    this.id = digit.repeat(40);
+  constructor(
+    server: TestServer,
+    digit: string,
+    jid: string,
+    password: string,
+    {makeDeps = nodeDeps, ...options}: TestNodeOptions = {},
+  ) {
+    // One digit, or more of them for more than sixteen nodes.
+    this.id = digit.repeat(40).slice(0, 40);
     this.jid = jid;
     const {port, caFile} = server;
     const room = `lan@${ROOMS_DOMAIN}`;
     const resource = `ipop-${this.id.slice(0, 16)}`;
-    const fixed = {jid, password, host: '127.0.0.1', port, caFile, resource, room, nick: this.id};
-    const deps = nodeDeps((line) => this.history.push(line));
+    const fixed = {
+      jid,
+      password,
+      server: {host: '127.0.0.1', port},
+      tls: 'direct',
+      pin: undefined,
+      caFile,
+      resource,
+      room,
+      nick: this.id,
+    } as const;
+    const deps = makeDeps((line) => this.history.push(line));
     this.session = createXmppSession(
       {
         ...deps,

@@ -4,32 +4,35 @@
 import {execFileSync, spawn, type ChildProcess} from 'node:child_process';
 import {once} from 'node:events';
 import {chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
-import {connect, createServer, type AddressInfo} from 'node:net';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
+import {freePort, listens, makeCertificates, type TestServer} from './server.ts';
 
 export const SHA1_DOMAIN = 'sha1.test';
 export const SHA256_DOMAIN = 'sha256.test';
 export const ROOMS_DOMAIN = 'rooms.sha256.test';
 const START_LIMIT_MS = 15_000;
 
-export class Prosody {
+export class Prosody implements TestServer {
+  readonly name = 'Prosody';
   readonly folder: string;
   readonly port: number;
+  readonly starttlsPort: number;
   #child: ChildProcess | undefined;
 
-  private constructor(folder: string, port: number) {
+  private constructor(folder: string, port: number, starttlsPort: number) {
     this.folder = folder;
     this.port = port;
+    this.starttlsPort = starttlsPort;
   }
 
   /** Starts a server with these accounts (JID -> password). */
   static async start(accounts: Readonly<Record<string, string>>): Promise<Prosody> {
     const folder = mkdtempSync(join(tmpdir(), 'ipop-prosody-'));
-    const server = new Prosody(folder, await freePort());
+    const server = new Prosody(folder, await freePort(), await freePort());
     try {
-      server.#makeCertificates();
+      makeCertificates(folder, [SHA1_DOMAIN, SHA256_DOMAIN, ROOMS_DOMAIN]);
       mkdirSync(join(folder, 'data'));
       writeFileSync(join(folder, 'prosody.cfg.lua'), server.#config());
       for (const [jid, password] of Object.entries(accounts)) server.#addAccount(jid, password);
@@ -93,17 +96,6 @@ export class Prosody {
     rmSync(this.folder, {recursive: true, force: true});
   }
 
-  #makeCertificates(): void {
-    const openssl = (...args: string[]): void => void execFileSync('openssl', args, {cwd: this.folder, stdio: 'pipe'});
-    const names = [SHA1_DOMAIN, SHA256_DOMAIN, ROOMS_DOMAIN].map((name) => `DNS:${name}`).join(',');
-    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-    openssl('req', '-x509', ...key, '-keyout', 'ca.key', '-out', 'ca.pem', '-subj', '/CN=ipop test CA', '-days', '30');
-    openssl('req', ...key, '-keyout', 'server.key', '-out', 'server.csr', '-subj', '/CN=ipop test server');
-    writeFileSync(join(this.folder, 'server.ext'), `subjectAltName=${names}\nbasicConstraints=CA:FALSE\n`);
-    const ca = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '30', '-extfile', 'server.ext'];
-    openssl('x509', '-req', '-in', 'server.csr', ...ca, '-out', 'server.pem');
-  }
-
   #addAccount(jid: string, password: string): void {
     const [user = '', domain = ''] = jid.split('@');
     const args = ['--config', join(this.folder, 'prosody.cfg.lua'), 'register', user, domain, password];
@@ -120,7 +112,8 @@ log = { debug = ${path('prosody.log')} }
 modules_enabled = { "roster", "saslauth", "tls", "disco", "ping", "smacks", "presence", "message", "iq" }
 modules_disabled = { "s2s", "posix" }
 interfaces = { "127.0.0.1" }
-c2s_ports = {}
+c2s_ports = { ${this.starttlsPort} }
+c2s_require_encryption = true
 c2s_direct_tls_ports = { ${this.port} }
 s2s_ports = {}
 ssl = { key = ${path('server.key')}, certificate = ${path('server.pem')} }
@@ -148,21 +141,4 @@ function giveAway(folder: string): void {
   chownSync(folder, uid, gid);
   for (const entry of readdirSync(folder, {recursive: true, encoding: 'utf8'}))
     chownSync(join(folder, entry), uid, gid);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const {port} = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}
-
-function listens(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => resolve(true));
-    socket.on('connect', () => socket.destroy());
-    socket.on('error', () => resolve(false));
-  });
 }

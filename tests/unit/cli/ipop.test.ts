@@ -2,7 +2,7 @@
 import test from 'ava';
 import {type CliDeps, runCli} from '../../../src/cli/ipop.ts';
 import {bytesText, durationText, ordinal, printable, table} from '../../../src/cli/table.ts';
-import {answerRequest} from '../../../src/status/control.ts';
+import {answerRequest, type ReloadResult} from '../../../src/status/control.ts';
 import {buildStatus} from '../../../src/status/snapshot.ts';
 import type {FdbEntryStatus, Status} from '../../../src/status/types.ts';
 import {healthyParts, peerPart, withPeers} from '../status/parts.ts';
@@ -78,6 +78,30 @@ for (const [args, says] of [
     t.deepEqual(cli([...args]), {code: 64, out: '', err: says, socket: ''});
   });
 }
+
+test('reload tells what changed, or that nothing did', (t) => {
+  t.deepEqual(cli(['reload'], undefined, undefined, {changes: ["network 'home': added", 'log_level: debug']}), {
+    code: 0,
+    out: "network 'home': added\nlog_level: debug\n",
+    err: '',
+    socket: '/var/run/ipop.sock',
+  });
+  t.is(cli(['reload']).out, 'nothing changed\n');
+});
+
+test('reload tells what is wrong with exit code 78, also to programs', (t) => {
+  const wrong = {problems: ['/etc/config/ipop:3: section ipop, option x is not known']};
+  const said = cli(['reload'], undefined, undefined, wrong);
+  t.deepEqual([said.code, said.out], [78, '']);
+  t.is(said.err, `${wrong.problems[0]}ipop: The configuration is wrong; nothing changed`);
+  const json = cli(['reload', '--json'], undefined, undefined, wrong);
+  t.is(json.code, 78);
+  t.deepEqual((JSON.parse(json.out) as {error: unknown}).error, {
+    code: 'config-wrong',
+    text: 'The configuration is wrong; nothing changed',
+    ...wrong,
+  });
+});
 
 test('help and version need no daemon', (t) => {
   t.regex(cli(['help']).out, /ipop status/);
@@ -170,13 +194,18 @@ function cli(
   args: string[],
   status?: Status,
   fdb?: FdbEntryStatus[],
+  reload: ReloadResult = {changes: []},
 ): {code: number; out: string; err: string; socket: string} {
   const run = {code: 0, out: '', err: '', socket: ''};
   run.code = runCli(args, {
     version: '0.1.0',
     call(socket, request) {
       run.socket = socket;
-      return answerRequest(request, {status: () => status as Status, fdb: () => fdb as FdbEntryStatus[]});
+      return answerRequest(request, {
+        status: () => status as Status,
+        fdb: () => fdb as FdbEntryStatus[],
+        reload: () => reload,
+      });
     },
     out: (text) => void (run.out += text),
     err: (line) => void (run.err += line),

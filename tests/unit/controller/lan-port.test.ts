@@ -70,6 +70,16 @@ test('a deleted tap is reported down and made anew', (t) => {
   t.deepEqual(world.events, ['up 1', 'joined', 'down 1', 'up 2', 'joined']);
 });
 
+test('a stopped port gives its tap back, and nothing is tried again', (t) => {
+  const {world, port} = lan();
+  world.bridgeError = 'gone';
+  port.start(0);
+  port.stop();
+  t.deepEqual(world.events, ['up 1', 'no-bridge', 'down 1']);
+  t.is(port.port, undefined);
+  t.is(port.nextTimeout(), undefined);
+});
+
 test('a bridge that vanishes is reported once, however often interfaces change', (t) => {
   const {world, port} = lan();
   port.start(0);

@@ -35,6 +35,18 @@ test('an upcall gives its port, VLAN, miss and the head of its frame', (t) => {
   });
 });
 
+test('the answer of DNS gives its records, and passes over what is none', (t) => {
+  const text = 'record=5 10 5222 a.example.org\nrecord=0 0 0 .\nrecord=1 2 0 b\nrecord=1 2 x b\nrecord=1 2 3\n';
+  const records = [
+    {priority: 5, weight: 10, port: 5222, target: 'a.example.org'},
+    {priority: 0, weight: 0, port: 0, target: '.'},
+  ];
+  t.deepEqual(event(15, 7, utf8(text)), {type: 'srv', request: 7, records, error: undefined});
+  t.deepEqual(event(15, 7), {type: 'srv', request: 7, records: [], error: undefined});
+  const error = {code: 'dns', text: 'no answer'};
+  t.deepEqual(event(15, 7, utf8('code=dns\ntext=no answer\n')), {type: 'srv', request: 7, records: [], error});
+});
+
 test('every other record gives its event', (t) => {
   const map = utf8('code=silent\ntext=nothing heard\n');
   t.deepEqual(event(2, 5, utf8('deleted')), {type: 'port-gone', port: 5, text: 'deleted'});

@@ -52,6 +52,19 @@ for (const [code, changes, exit] of [
   });
 }
 
+test('a configuration that could not be applied is told first, with how many problems more', (t) => {
+  const status = buildStatus({...healthyParts(), configProblems: ['ipop:3: is wrong', 'ipop:4: too']});
+  t.deepEqual(status.health, [
+    {
+      code: 'config-wrong',
+      severity: 'error',
+      network: '',
+      text: 'ipop:3: is wrong (and 1 more): what runs is not what the file says; correct it, then ipop reload',
+    },
+  ]);
+  t.is(exitCodeOf(status), 2);
+});
+
 test('XMPP that is rejected is not called offline, and says where to look', (t) => {
   const [item] = buildStatus(healthyParts(xmpp({error: error('not-authorized'), retryInSec: 60}))).health;
   t.is(
@@ -122,7 +135,7 @@ test('a port that has just gone counts nothing', (t) => {
 });
 
 test('requests that are no requests are refused with a sentence', (t) => {
-  const view = {status: () => buildStatus(healthyParts()), fdb: () => []};
+  const view = {status: () => buildStatus(healthyParts()), fdb: () => [], reload: () => ({changes: []})};
   const codeOf = (line: string) => JSON.parse(answerRequest(line, view)).error?.code;
   t.is(codeOf('status'), 'malformed-request');
   t.is(codeOf('null'), 'unknown-command');
@@ -137,6 +150,7 @@ test('a view that fails is an answer too', (t) => {
       throw new Error('counters');
     },
     fdb: () => [],
+    reload: () => ({changes: []}),
   };
   t.deepEqual(JSON.parse(answerRequest('{"command":"status"}', view)), {
     ok: false,

@@ -43,6 +43,21 @@ test('an offer is answered: remote description first, candidates that overtook i
   t.deepEqual(desk.take().map(brief), ['signal answer']);
 });
 
+test('other servers and another name count from the next try on, generations go on from an earlier manager', (t) => {
+  const desk = new Desk(low, high, {generation: 41});
+  const servers = {stun: ['stun:192.0.2.9:3478'], turn: []};
+  desk.manager.configure({name: 'den', servers});
+  desk.online(0);
+  const [open] = desk.take();
+  t.deepEqual(open?.type === 'open' && open.servers, servers.stun);
+  desk.opened(7, 1);
+  desk.manager.handleLocal(7, LOCAL, 2);
+  const [sent] = desk.take();
+  const signed = sent?.type === 'signal' && sent.signal.type === 'offer' ? sent.signal.signed : undefined;
+  t.deepEqual([signed?.name, signed?.generation], ['den', 42]);
+  t.is(desk.manager.generation, 42);
+});
+
 test('frames pass only after both hellos', (t) => {
   const desk = new Desk(low, high);
   desk.checking(7, 0);

@@ -32,7 +32,14 @@ test('the least there must be gives a network with all defaults', (t) => {
     networks: [
       {
         network: 'home',
-        account: {jid: 'office@example.org', password: 'secret', host: 'example.org', port: 5223, caFile: undefined},
+        account: {
+          jid: 'office@example.org',
+          password: 'secret',
+          server: undefined,
+          tls: 'auto',
+          caFile: undefined,
+          pin: undefined,
+        },
         room: {jid: 'home@conference.example.org', owner: false, members: []},
         bridge: {name: 'br-lan', tap: 'ipop0', mtuBytes: 1500},
         stun: [],
@@ -45,12 +52,17 @@ test('the least there must be gives a network with all defaults', (t) => {
 test('all options are taken as written, servers with their default ports', (t) => {
   const {networks, ...main} = good(
     `${HEAD}option name 'Büro'\noption state_dir /srv/ipop\noption control /tmp/c\noption log_level debug\n${HOME}` +
-      `option server 'xmpp.example.net'\noption ca_file '/etc/ca.pem'\noption owner yes\nlist member 'Cabin@Example.org'\nlist member 'boat@example.org'\n` +
+      `option server 'xmpp.example.net'\noption tls starttls\noption pin 'sha256:${'AB:'.repeat(31)}aB'\noption ca_file '/etc/ca.pem'\noption owner yes\nlist member 'Cabin@Example.org'\nlist member 'boat@example.org'\n` +
       `option bridge 'none'\noption tap lan7\noption mtu 9000\nlist stun 'stun.example.org'\nlist stun 'stun:192.0.2.1:99'\nlist turn 'turn:u%40x:p@[2001:db8::1]'\n`,
   );
   t.deepEqual(main, {enabled: true, name: 'Büro', stateDir: '/srv/ipop', controlSocket: '/tmp/c', logLevel: 'debug'});
   const [network] = networks;
-  t.like(network?.account, {host: 'xmpp.example.net', port: 5223, caFile: '/etc/ca.pem'});
+  t.like(network?.account, {
+    server: {host: 'xmpp.example.net', port: undefined},
+    tls: 'starttls',
+    caFile: '/etc/ca.pem',
+    pin: 'ab'.repeat(32),
+  });
   t.deepEqual(network?.room.members, ['cabin@example.org', 'boat@example.org']);
   t.true(network?.room.owner);
   t.deepEqual(network?.bridge, {name: undefined, tap: 'lan7', mtuBytes: 9000});
@@ -131,10 +143,11 @@ test('what is not enabled may be incomplete, but not wrong', (t) => {
   t.is(texts(`${HEAD}${HOME}config network 'b'\n\toption enabled '0'\n\toption mtu 1\n`).length, 1);
 });
 
-test('two networks need a tap and an account each', (t) => {
+test('two networks need a tap, an account and a room each', (t) => {
   t.deepEqual(texts(HEAD + HOME + HOME.replace('home', 'work')), [
     "f:7: section network 'work', option tap 'ipop0' is the tap of network 'home' too",
     "f:7: section network 'work', option jid 'office@example.org' is the account of network 'home' too",
+    "f:7: section network 'work', option room 'home@conference.example.org' is the room of network 'home' too",
   ]);
 });
 
@@ -156,6 +169,15 @@ test('hosts, ports, addresses and names are checked', (t) => {
     t.true(reads('server', value), value);
   for (const value of ['a:0', 'a:65536', 'a:', ':5', '::1', '[a]', 'a b', 'a..b', '-a', 'a/b', '[::1'])
     t.false(reads('server', value), value);
+  for (const value of [`sha256:${'0a'.repeat(32)}`, `sha256:${'0A:'.repeat(31)}ff`]) t.true(reads('pin', value), value);
+  for (const value of [
+    '0a'.repeat(32),
+    'sha256:0a',
+    `sha256:${'0a'.repeat(33)}`,
+    `sha1:${'0a'.repeat(32)}`,
+    `sha256:${'0g'.repeat(32)}`,
+  ])
+    t.false(reads('pin', value), value);
   for (const value of ['turn:u:p@h', 'turn:u%3A:p%25@h:1']) t.true(reads('turn', value), value);
   for (const value of ['turn:u@h', 'turn:u:p:q@h', 'turn:u:p%4@h', 'u:p@h', 'turn::p@h'])
     t.false(reads('turn', value), value);

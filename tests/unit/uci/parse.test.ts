@@ -56,9 +56,23 @@ test('a # ends an unquoted value even in mid-word, and a ; drops the rest of the
   t.deepEqual(options(`option a '#no' \noption b "a;b"`), {a: ['#no'], b: ['a;b']});
 });
 
+test('libuci’s oddities are kept: quoted keywords, ; after a quoted word or a blank, an empty word too many', (t) => {
+  t.deepEqual(options(`option a 'x'; option b y`), {a: ['x'], b: ['y']});
+  t.deepEqual(options(`option a x ;option b y`), {a: ['x'], b: ['y']});
+  t.deepEqual(options(`option a x '' option b y`), {a: ['x'], b: ['y']});
+  t.is(refused(`config t\n'option' a b`), "f:2: ''option'' is none of package, config, option, list");
+  t.is(refused('config t\noption a x ;\n'), 'f:2: a ; with nothing after it');
+  t.is(refused('config t\n ;\n'), "f:2: ';' is none of package, config, option, list");
+});
+
+test('a section may be begun twice, but has no options the third time', (t) => {
+  t.is(parseUci('config t x\nconfig t x\nconfig t x\nconfig t y\noption a b\n', 'f').length, 2);
+  t.regex(refused('config t x\nconfig t x\nconfig t x\noption a b\n'), /^f:4: section 'x' is begun a third time/);
+});
+
 test('an option without a value does not exist, an empty item of a list does', (t) => {
   t.deepEqual(options(`option a ''\noption b\nlist c ''`), {c: ['']});
-  t.deepEqual(options(`option a 'x'\noption a ''`), {});
+  t.deepEqual(options(`option a 'x'\noption a ''`), {a: ['x']}, 'nor does it take one away');
 });
 
 test('of an option given twice the last wins; a list takes the option before it in; an option replaces a list', (t) => {

@@ -14,6 +14,13 @@ export interface ServerScript {
   readonly refuse?: string;
   readonly wrongSignature?: boolean;
   readonly mechanisms?: readonly string[];
+  /** Types of channel binding that it names (XEP-0440); undefined: it does not say. */
+  readonly bindings?: readonly string[];
+  /** What TLS exports, in hex, to the client; and, when somebody sits in between, something else to the server. */
+  readonly exporter?: string;
+  readonly serverExporter?: string;
+  /** Version that the client is told; default TLSv1.3. */
+  readonly tls?: string;
   readonly rounds?: number;
   /** Offers stream management; default true. */
   readonly sm?: boolean;
@@ -44,6 +51,9 @@ export class FakeServer {
   readonly got: Element[] = [];
   readonly headers: Element[] = [];
   ended = false;
+  /** Of the client's login: mechanism and GS2 header. */
+  mechanism = '';
+  gs2 = '';
   raw = '';
   readonly #script: ServerScript;
   readonly #send: (text: string) => void;
@@ -90,7 +100,10 @@ export class FakeServer {
     if (this.#script.silentFrom === 'stream') return;
     const mechanisms = this.#script.mechanisms ?? ['PLAIN', 'SCRAM-SHA-1', 'SCRAM-SHA-256'];
     const names = mechanisms.map((name) => `<mechanism>${name}</mechanism>`).join('');
-    const login = `<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>${names}</mechanisms>`;
+    const types = this.#script.bindings?.map((type) => `<channel-binding type='${type}'/>`).join('');
+    const binding =
+      types === undefined ? '' : `<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'>${types}</sasl-channel-binding>`;
+    const login = `${binding}<mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>${names}</mechanisms>`;
     const sm = this.#script.sm === false ? '' : "<sm xmlns='urn:xmpp:sm:3'/>";
     const features = this.#authenticated ? `<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>${sm}` : login;
     const namespaces = "xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'";
@@ -142,12 +155,24 @@ export class FakeServer {
     if (this.#script.refuse !== undefined)
       return this.#send(`<failure ${namespace}><${this.#script.refuse}/></failure>`);
     if (element.name === 'auth') {
-      this.#clientFirst = text.slice(3);
+      this.mechanism = element.attrs['mechanism'] ?? '';
+      [, this.gs2 = ''] = /^((?:p=[a-z-]+|y|n),,)/.exec(text) ?? [];
+      this.#clientFirst = text.slice(this.gs2.length);
+      // RFC 5802, 6: the flag must fit the mechanism, and `y` must not be said to one who offers binding.
+      const offersPlus = this.#script.mechanisms?.some((name) => name.endsWith('-PLUS')) === true;
+      const wrong =
+        this.mechanism.endsWith('-PLUS') !== this.gs2.startsWith('p=') || (this.gs2 === 'y,,' && offersPlus);
+      if (this.gs2 === '' || wrong) return this.#send(`<failure ${namespace}><malformed-request/></failure>`);
       const nonce = /r=([^,]+)/.exec(text)?.[1];
       this.#serverFirst = `r=${nonce}server,s=${SALT.toString('base64')},i=${this.#script.rounds ?? ROUNDS}`;
       return this.#send(`<challenge ${namespace}>${Buffer.from(this.#serverFirst).toString('base64')}</challenge>`);
     }
     const [withoutProof = '', proof = ''] = text.split(',p=');
+    const {exporter = '', serverExporter = exporter} = this.#script;
+    const bound = this.gs2.startsWith('p=') ? Buffer.from(serverExporter, 'hex') : Buffer.alloc(0);
+    const expected = Buffer.concat([Buffer.from(this.gs2), bound]).toString('base64');
+    if (!withoutProof.startsWith(`c=${expected},r=`))
+      return this.#send(`<failure ${namespace}><not-authorized/></failure>`);
     const message = `${this.#clientFirst},${this.#serverFirst},${withoutProof}`;
     const hmac = (key: Uint8Array, data: string): Buffer => createHmac('sha256', key).update(data).digest();
     const salted = pbkdf2Sync(PASSWORD, SALT, ROUNDS, 32, 'sha256');

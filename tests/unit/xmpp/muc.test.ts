@@ -243,6 +243,30 @@ test('a member that cannot be added does not keep the owner out', async (t) => {
   t.deepEqual(events, [`warning cannot add 'bad' to room '${ROOM}': no such address`, 'joined']);
 });
 
+test('a longer member list is granted where the owner is, what was lost with a connection when it is back', async (t) => {
+  const {room, enter, settle, requests} = bench({owner: true, members: []}, ownerAnswers);
+  const granted = (): (string | undefined)[] =>
+    requests
+      .splice(0)
+      .filter((iq) => iq.attrs['type'] === 'set')
+      .flatMap((iq) => iq.getChild('query')?.getChildren('item') ?? [])
+      .map((item) => item.attrs['jid']);
+  await enter();
+  room.handlePresence(self({affiliation: 'owner'}));
+  await settle();
+  granted();
+  room.setMembers(['new@example.org', 'me@example.org']);
+  await settle();
+  t.deepEqual(granted(), ['new@example.org']);
+  const request = async (iq: Element): Promise<Element> => {
+    requests.push(iq);
+    return ownerAnswers(iq) as Element;
+  };
+  t.true(room.resume({send: () => undefined, request}));
+  await settle();
+  t.deepEqual(granted(), ['new@example.org']);
+});
+
 test('an owner is told that a server has no rooms for members only', async (t) => {
   const answer: Answer = (iq) => {
     const answered = ownerAnswers(iq);

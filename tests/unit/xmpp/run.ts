@@ -28,9 +28,10 @@ export function run(t: ExecutionContext, script: ServerScript | null = {}, optio
     {
       jid: 'node@example.org',
       password: PASSWORD,
-      host: 'xmpp.example.org',
-      port: 5223,
+      server: {host: 'xmpp.example.org', port: 5223},
+      tls: 'auto',
       caFile: undefined,
+      pin: undefined,
       resource: 'ipop-aaaa',
       room: ROOM,
       nick: NICK,

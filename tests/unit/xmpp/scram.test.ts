@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import {fromUtf8, utf8} from '../../../src/base/bytes.ts';
-import {saslPrep, Scram} from '../../../src/xmpp/scram.ts';
+import {NO_BINDING, saslPrep, Scram} from '../../../src/xmpp/scram.ts';
 import type {HashName} from '../../../src/xmpp/types.ts';
 import {hashDeps} from './world.ts';
 
@@ -33,7 +33,14 @@ const SHA256: Vector = {
 };
 
 function scram({hash, nonce}: Vector, username = 'user'): Scram {
-  return new Scram(hashDeps, {hash, nonce, username, password: 'pencil', cache: {key: '', salted: undefined}});
+  return new Scram(hashDeps, {
+    hash,
+    nonce,
+    username,
+    password: 'pencil',
+    cache: {key: '', salted: undefined},
+    binding: NO_BINDING,
+  });
 }
 
 for (const vector of [SHA1, SHA256]) {
@@ -104,7 +111,14 @@ test('derives the key once for the same salt and rounds', async (t) => {
     pbkdf2: async (...args: Parameters<typeof hashDeps.pbkdf2>) => (derived++, hashDeps.pbkdf2(...args)),
   };
   const cache = {key: '', salted: undefined};
-  const options = {hash: 'SHA-1' as const, nonce: SHA1.nonce, username: 'user', password: 'pencil', cache};
+  const options = {
+    hash: 'SHA-1' as const,
+    nonce: SHA1.nonce,
+    username: 'user',
+    password: 'pencil',
+    cache,
+    binding: NO_BINDING,
+  };
   for (let i = 0; i < 3; i++) await new Scram(deps, options).final(utf8(SHA1.serverFirst));
   t.is(derived, 1);
   await new Scram(deps, options).final(utf8(SHA1.serverFirst.replace('4096', '5000')));

@@ -3,6 +3,7 @@
 
 import {createHash, createHmac, pbkdf2Sync} from 'node:crypto';
 import type {ByteStreamHandlers, HashName, StreamTarget, XmppDeps} from '../../../src/xmpp/types.ts';
+import type {SrvRecord} from '../../../src/xmpp/servers.ts';
 import {FakeServer, type ServerScript} from './fake-server.ts';
 
 const ALGORITHM: Record<HashName, string> = {'SHA-1': 'sha1', 'SHA-256': 'sha256'};
@@ -63,10 +64,16 @@ export class World {
   script: ServerScript | undefined = {};
   handlers: ByteStreamHandlers | undefined;
   closed = 0;
+  /** What DNS answers to a name; an error is a name server that does not. */
+  dns: (name: string) => readonly SrvRecord[] | Error = () => [];
+  readonly asked: string[] = [];
+  /** How a connection to a host fails; undefined: it does not. */
+  refuses: (target: StreamTarget) => readonly [code: string, text: string] | undefined = () => undefined;
   #random = 0;
 
-  readonly deps: XmppDeps = {
+  readonly deps: XmppDeps & {lookupSrv: XmppDeps['lookupSrv']} = {
     ...hashDeps,
+    lookupSrv: (name) => this.#lookup(name),
     openStream: (target, handlers) => this.#open(target, handlers),
     // Not random, but never twice the same.
     randomBytes: (length) => Uint8Array.from({length}, () => (this.#random = (this.#random * 73 + 41) % 256)),
@@ -81,14 +88,32 @@ export class World {
     return server;
   }
 
+  async #lookup(name: string): Promise<readonly SrvRecord[]> {
+    this.asked.push(name);
+    const answer = this.dns(name);
+    if (answer instanceof Error) throw answer;
+    return answer;
+  }
+
   #open(target: StreamTarget, handlers: ByteStreamHandlers): {write(data: Uint8Array): void; close(): void} {
     this.targets.push(target);
     this.triesAtMs.push(this.clock.nowMs);
     this.handlers = handlers;
+    const refusal = this.refuses(target);
+    if (refusal) {
+      this.clock.after(0, () => handlers.onClosed(...refusal));
+      return {write: () => undefined, close: () => void this.closed++};
+    }
     if (!this.script) return {write: () => undefined, close: () => void this.closed++};
     const server = new FakeServer(this.script, (text) => handlers.onData(new TextEncoder().encode(text)));
     this.servers.push(server);
-    this.clock.after(0, () => handlers.onOpen({address: '192.0.2.1:5223', tls: 'TLSv1.3', exporter: ''}));
+    this.clock.after(0, () =>
+      handlers.onOpen({
+        address: '192.0.2.1:5223',
+        tls: this.script?.tls ?? 'TLSv1.3',
+        exporter: this.script?.exporter ?? '',
+      }),
+    );
     return {
       write: (data) => void this.clock.after(0, () => server.receive(new TextDecoder().decode(data))),
       close: () => void this.closed++,

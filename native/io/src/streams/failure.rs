@@ -8,7 +8,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError, Error as TlsError, OtherError};
 
 use super::target::Target;
-use super::trust::SelfSigned;
+use super::trust::{Untrusted, Why};
 
 /// Code (STREAM_CLOSED codes of ipop.h) and sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,32 +103,39 @@ fn certificate(name: &str, wrong: &CertificateError) -> Failure {
             Failure::new("tls-name", format!("certificate is for {}, not for '{name}'", names(presented)))
         }
         CertificateError::NotValidForName => Failure::new("tls-name", format!("certificate is not for '{name}'")),
-        CertificateError::UnknownIssuer => Failure::new(
-            "tls-unknown-ca",
-            format!("certificate of '{name}' is signed by a CA that is not trusted here"),
-        ),
         CertificateError::Other(other) => other_certificate(name, other),
         other => Failure::new("tls-protocol", format!("certificate of '{name}' is refused: {other}")),
     }
 }
 
 fn other_certificate(name: &str, other: &OtherError) -> Failure {
-    if other.0.is::<SelfSigned>() {
-        return Failure::new(
+    let Some(Untrusted { why, fingerprint }) = other.0.downcast_ref() else {
+        return Failure::new("tls-protocol", format!("certificate of '{name}' is refused: {other}"));
+    };
+    let accept = format!("to accept exactly this one, if it is the right one: option pin 'sha256:{fingerprint}'");
+    match why {
+        Why::UnknownAuthority => Failure::new(
+            "tls-unknown-ca",
+            format!("certificate of '{name}' is signed by a CA that is not trusted here; {accept}"),
+        ),
+        Why::SelfSigned => Failure::new(
             "tls-self-signed",
-            format!("certificate of '{name}' is signed by itself; name its file as CA to trust it"),
-        );
-    }
-    if matches!(other.0.downcast_ref::<webpki::Error>(), Some(webpki::Error::CaUsedAsEndEntity)) {
-        return Failure::new(
+            format!("certificate of '{name}' is signed by itself; name its file as CA to trust it; {accept}"),
+        ),
+        Why::AuthorityAsServer => Failure::new(
             "tls-self-signed",
             format!(
-                "certificate of '{name}' is that of a CA (CA:TRUE), which no server may use, even if trusted; \
-                 make one with basicConstraints CA:FALSE and subjectAltName DNS:{name}"
+                "certificate of '{name}' is that of a CA (CA:TRUE), which no server may use, even if trusted; make one with \
+                 basicConstraints CA:FALSE and subjectAltName DNS:{name}; {accept}"
             ),
-        );
+        ),
+        Why::NotThePinned => Failure::new(
+            "tls-pin",
+            format!(
+                "certificate of '{name}' is not the one of option pin: it was renewed, or somebody sits in between; {accept}"
+            ),
+        ),
     }
-    Failure::new("tls-protocol", format!("certificate of '{name}' is refused: {other}"))
 }
 
 /// At most four names; a big host's certificate may have a hundred. They look like `DnsName("a.example")`.

@@ -4,6 +4,7 @@
 mod connect;
 mod failure;
 mod pump;
+mod starttls;
 mod target;
 mod tls;
 mod trust;

@@ -11,7 +11,7 @@ use socket2::SockRef;
 
 use super::failure::Failure;
 use super::target::Target;
-use super::{Shared, connect, tls};
+use super::{Shared, connect, starttls, tls};
 use crate::sys;
 
 /// One TLS record, and the most a STREAM_DATA record carries.
@@ -63,7 +63,10 @@ fn open<'a>(
     let tls = tls::client(target)?;
     let addresses = connect::resolve(target)?;
     let deadline = Instant::now() + target.timeout;
-    let socket = connect::connect(target, &addresses, shared, deadline)?;
+    let mut socket = connect::connect(target, &addresses, shared, deadline)?;
+    if target.starttls {
+        starttls::negotiate(target, &mut socket, shared, deadline)?;
+    }
     let mut stream = Stream { queue, handle, shared, target, socket, tls, piece: vec![0; PIECE] };
     stream.handshake(deadline)?;
     Ok(stream)

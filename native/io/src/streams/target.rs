@@ -21,6 +21,9 @@ pub struct Target {
     pub name: ServerName<'static>,
     /// PEM file of the only CAs to trust; None: the system's.
     pub ca: Option<String>,
+    /// SHA-256 of the only certificate to accept.
+    pub pin: Option<[u8; 32]>,
+    pub starttls: bool,
     pub alpn: Option<String>,
     /// For connect and handshake together.
     pub timeout: Duration,
@@ -44,6 +47,12 @@ impl Target {
             name: ServerName::try_from(name.to_owned())
                 .map_err(|_| wrong("name", name, "a domain name in ASCII or an address"))?,
             ca: optional(config, "ca").map(str::to_owned),
+            pin: optional(config, "pin").map(pin).transpose()?,
+            starttls: match optional(config, "tls") {
+                None | Some("direct") => false,
+                Some("starttls") => true,
+                Some(other) => return Err(wrong("tls", other, "direct or starttls")),
+            },
             alpn: optional(config, "alpn").map(str::to_owned),
             timeout,
         })
@@ -57,6 +66,17 @@ impl Target {
 
 fn optional<'a>(config: &'a TextMap, key: &str) -> Option<&'a str> {
     config.get(key).filter(|value| !value.is_empty())
+}
+
+fn pin(text: &str) -> Result<[u8; 32]> {
+    let digits = text.as_bytes();
+    let mut pin = [0; 32];
+    let good = digits.len() == 64
+        && digits.chunks(2).zip(&mut pin).all(|(pair, byte)| {
+            let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.bytes().all(|c| c.is_ascii_hexdigit()));
+            pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()).map(|value| *byte = value).is_some()
+        });
+    if good { Ok(pin) } else { Err(wrong("pin", text, "a SHA-256 of 64 hex digits")) }
 }
 
 fn number(text: &str, key: &str, max: u64) -> Result<u64> {

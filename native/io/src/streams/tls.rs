@@ -1,28 +1,31 @@
 // SPDX-License-Identifier: MIT
 //! The TLS side of a stream: its configuration, and what is worth telling once it is open.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use ipop_base::TextMapWriter;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring::default_provider;
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 
 use super::failure::Failure;
 use super::target::Target;
-use super::trust::{self, Verifier};
+use super::trust::{self, Pinned, Verifier, hex};
 
 /// A client that has not said anything yet. Reads the CAs, so it takes some milliseconds.
 pub fn client(target: &Target) -> Result<ClientConnection, Failure> {
     let internal = |cause: rustls::Error| Failure::new("internal", format!("cannot set up TLS: {cause}"));
     let provider = Arc::new(default_provider());
-    let verifier = Verifier::new(trust::roots(target.ca.as_deref())?, provider.clone())?;
+    let verifier: Arc<dyn ServerCertVerifier> = match target.pin {
+        Some(pin) => Arc::new(Pinned::new(pin, provider.clone())),
+        None => Arc::new(Verifier::new(trust::roots(target.ca.as_deref())?, provider.clone())?),
+    };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(internal)?
-        // "dangerous" as the verifier is ours; it is webpki's in all but the name of one error.
+        // "dangerous" as the verifier is ours: webpki's in all but the names of some errors, or one that knows a single certificate.
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = target.alpn.iter().map(|name| name.clone().into_bytes()).collect();
     ClientConnection::new(Arc::new(config), target.name.clone()).map_err(internal)
@@ -38,9 +41,5 @@ pub fn describe(client: &ClientConnection, address: std::net::SocketAddr) -> Res
     let exporter = client
         .export_keying_material([0u8; 32], b"EXPORTER-Channel-Binding", Some(b""))
         .map_err(|cause| Failure::new("internal", format!("cannot derive the channel binding: {cause}")))?;
-    let exporter = exporter.iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
-    Ok(TextMapWriter::default().put("address", address).put("tls", version).put("exporter", exporter).bytes())
+    Ok(TextMapWriter::default().put("address", address).put("tls", version).put("exporter", hex(&exporter)).bytes())
 }

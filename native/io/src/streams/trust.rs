@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT
-//! Whom a stream trusts: the system's CAs, or one file's; and a verifier that knows a self-signed certificate when it sees one.
+//! Whom a stream trusts: the system's CAs, one file's, or a single pinned certificate; and the fingerprint of what it does not trust.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error as TlsError, OtherError, RootCertStore, SignatureScheme};
 
 use super::failure::{Failure, plain};
+use crate::crypto::{self, HashAlgorithm};
 use crate::files;
 
 /// A system's whole CA bundle is a quarter of this.
@@ -57,19 +58,47 @@ fn system_roots() -> Result<RootCertStore, Failure> {
     Ok(roots)
 }
 
-/// The certificate is signed by itself and not trusted: not just "unknown CA" for the person who made it.
+/// Why a certificate is not trusted, where webpki's own errors do not say enough, and its fingerprint, by which it could be.
 #[derive(Debug)]
-pub struct SelfSigned;
+pub struct Untrusted {
+    pub why: Why,
+    /// SHA-256 of the certificate, 64 hex digits.
+    pub fingerprint: String,
+}
 
-impl fmt::Display for SelfSigned {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    UnknownAuthority,
+    /// Not just "unknown authority" for the person who made it.
+    SelfSigned,
+    /// The certificate of an authority, used as a server's own.
+    AuthorityAsServer,
+    /// Another one is pinned.
+    NotThePinned,
+}
+
+impl fmt::Display for Untrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("self-signed")
+        write!(f, "{:?} ({})", self.why, self.fingerprint)
     }
 }
 
-impl std::error::Error for SelfSigned {}
+impl std::error::Error for Untrusted {}
 
-/// webpki's verifier; only the name of one error differs.
+fn untrusted(why: Why, certificate: &CertificateDer<'_>) -> TlsError {
+    let fingerprint = hex(crypto::hash(HashAlgorithm::Sha256, certificate).as_slice());
+    CertificateError::Other(OtherError(Arc::new(Untrusted { why, fingerprint }))).into()
+}
+
+/// Lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// webpki's verifier; only the names of some errors differ.
 #[derive(Debug)]
 pub struct Verifier(Arc<WebPkiServerVerifier>);
 
@@ -92,12 +121,19 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
         let result = self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match result {
+        let why = match &result {
             Err(TlsError::InvalidCertificate(CertificateError::UnknownIssuer)) if is_self_signed(end_entity) => {
-                Err(CertificateError::Other(OtherError(Arc::new(SelfSigned))).into())
+                Why::SelfSigned
             }
-            other => other,
-        }
+            Err(TlsError::InvalidCertificate(CertificateError::UnknownIssuer)) => Why::UnknownAuthority,
+            Err(TlsError::InvalidCertificate(CertificateError::Other(other)))
+                if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+            {
+                Why::AuthorityAsServer
+            }
+            _ => return result,
+        };
+        Err(untrusted(why, end_entity))
     }
 
     fn verify_tls12_signature(
@@ -125,4 +161,56 @@ impl ServerCertVerifier for Verifier {
 
 fn is_self_signed(certificate: &CertificateDer<'_>) -> bool {
     webpki::EndEntityCert::try_from(certificate).is_ok_and(|parsed| parsed.issuer() == parsed.subject())
+}
+
+/// Accepts one certificate, by its SHA-256: authorities, name and dates do not count. The server still proves that it has the key.
+#[derive(Debug)]
+pub struct Pinned {
+    pin: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+impl Pinned {
+    pub fn new(pin: [u8; 32], provider: Arc<CryptoProvider>) -> Self {
+        Self { pin, provider }
+    }
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        if crypto::hash(HashAlgorithm::Sha256, end_entity) == self.pin {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(untrusted(Why::NotThePinned, end_entity))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
 }

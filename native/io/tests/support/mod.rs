@@ -15,6 +15,7 @@ pub const STREAM_CLOSED: u16 = 11;
 pub const CTL_REQUEST: u16 = 12;
 pub const PBKDF2: u16 = 13;
 pub const INTERFACES: u16 = 14;
+pub const SRV: u16 = 15;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
 //! A CA, certificates of all kinds, and a TLS server that does as it is told.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
 pub const NAME: &str = "xmpp.example";
@@ -84,20 +87,76 @@ impl Server {
         alpn: Option<&str>,
         serve: impl FnOnce(TlsStream) + Send + 'static,
     ) -> Self {
-        let key = PrivatePkcs8KeyDer::from(certificate.key.serialize_der());
-        let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der.clone()], key.into())
-            .unwrap();
+        let mut config = Arc::unwrap_or_clone(server_config(certificate, versions, Check::Yes));
         config.alpn_protocols = alpn.into_iter().map(|name| name.as_bytes().to_vec()).collect();
         let connection = ServerConnection::new(Arc::new(config)).unwrap();
         Self::plain(move |socket| serve(StreamOwned::new(connection, socket)))
     }
 
+    /// As `tls`, but does not check that certificate and key belong together.
+    pub fn tls_unchecked(
+        certificate: &Certificate,
+        version: &'static SupportedProtocolVersion,
+        serve: impl FnOnce(TlsStream) + Send + 'static,
+    ) -> Self {
+        let connection = ServerConnection::new(server_config(certificate, &[version], Check::No)).unwrap();
+        Self::plain(move |socket| serve(StreamOwned::new(connection, socket)))
+    }
+
+    /// Talks plainly first: reads as many bytes as each word of `script` asks for, then answers with its text; then TLS.
+    pub fn starttls(
+        certificate: &Certificate,
+        script: Vec<(&'static str, String)>,
+        serve: impl FnOnce(TlsStream) + Send + 'static,
+    ) -> Self {
+        let connection = ServerConnection::new(server_config(certificate, rustls::ALL_VERSIONS, Check::Yes)).unwrap();
+        Self::plain(move |mut socket| {
+            for (until, answer) in script {
+                read_until(&mut socket, until);
+                socket.write_all(answer.as_bytes()).unwrap();
+            }
+            serve(StreamOwned::new(connection, socket));
+        })
+    }
+
     /// Waits for its end; panics when an assertion in `serve` failed.
     pub fn join(mut self) {
         self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+enum Check {
+    Yes,
+    No,
+}
+
+fn server_config(
+    certificate: &Certificate,
+    versions: &[&'static SupportedProtocolVersion],
+    check: Check,
+) -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key: PrivateKeyDer<'static> = PrivatePkcs8KeyDer::from(certificate.key.serialize_der()).into();
+    let chain = vec![certificate.der.clone()];
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth();
+    let config = match check {
+        Check::Yes => builder.with_single_cert(chain, key).unwrap(),
+        Check::No => {
+            let key = provider.key_provider.load_private_key(key).unwrap();
+            builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
+        }
+    };
+    Arc::new(config)
+}
+
+fn read_until(socket: &mut TcpStream, end: &str) {
+    let mut heard = Vec::new();
+    while !heard.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        socket.read_exact(&mut byte).unwrap();
+        heard.push(byte[0]);
     }
 }
