@@ -163,7 +163,7 @@ int ipop_upcall_finish(int sw, int id, int out);
 #define IPOP_ROLE_OFFER 0
 #define IPOP_ROLE_ANSWER 1
 /* Makes a link as a disabled port of the switch. config, text map: server (repeats: stun:host:port | turn:user:password@host:port,
- * user and password percent-encoded; at most 1 stun and 2 turn), ufrag, pwd (local ICE credentials, optional). An offerer starts gathering at once,
+ * user and password percent-encoded; at most 1 stun and 2 turn). ICE credentials are random, made by the agent. An offerer starts gathering at once,
  * an answerer with ipop_link_remote. Records: LOCAL, CANDIDATE..., GATHERED, UP, LOST. -EAGAIN over 128 links. */
 int ipop_link_open(int sw, int role, const uint8_t *config, int len);
 /* The peer's description, text map: ufrag, pwd, fingerprint, setup (actpass for an offer, active or passive for an answer). Once. */

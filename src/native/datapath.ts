@@ -151,12 +151,7 @@ export interface Datapath {
 
 /** Links. */
 export interface LinkPath {
-  openLink(
-    sw: SwitchId,
-    role: LinkRole,
-    servers: readonly string[],
-    credentials?: {ufrag: string; pwd: string},
-  ): PortId;
+  openLink(sw: SwitchId, role: LinkRole, servers: readonly string[]): PortId;
   setRemote(link: PortId, remote: LinkDescription): void;
   addCandidate(link: PortId, candidate: string): void;
   sendMessage(link: PortId, message: Uint8Array): void;

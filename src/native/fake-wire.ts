@@ -71,18 +71,13 @@ export class FakeWire {
   }
 
   /** A new end; it waits for `setRemote`. */
-  open(
-    node: string,
-    role: LinkRole,
-    handlers: WireHandlers,
-    credentials?: {readonly ufrag: string; readonly pwd: string},
-  ): WireEnd {
+  open(node: string, role: LinkRole, handlers: WireHandlers): WireEnd {
     const n = ++this.#made;
     const number = n.toString(16).padStart(8, '0');
     const seed = hex(concat(Uint8Array.from({length: 32}, (_, i) => (n * 31 + i * 7) & 255))).toUpperCase();
     const local: LinkDescription = {
-      ufrag: credentials?.ufrag ?? `fake${number}`,
-      pwd: credentials?.pwd ?? `fake-password-${number}`,
+      ufrag: `fake${number}`,
+      pwd: `fake-password-${number}`,
       fingerprint: `${number.toUpperCase()}${seed.slice(8)}`.replace(/(..)(?!$)/g, '$1:'),
       setup: role === 'offer' ? 'actpass' : 'active',
     };

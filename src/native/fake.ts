@@ -177,15 +177,10 @@ export class FakeDatapath implements Datapath, LinkPath {
     return found.finishUpcall(id, out);
   }
 
-  openLink(
-    sw: SwitchId,
-    role: LinkRole,
-    _servers: readonly string[],
-    credentials?: {ufrag: string; pwd: string},
-  ): PortId {
+  openLink(sw: SwitchId, role: LinkRole, _servers: readonly string[]): PortId {
     if (this.#links.size >= MAX_LINKS) throw fail('ipop_link_open', EAGAIN, `there are ${MAX_LINKS} links already`);
     const port = this.#addPort('ipop_link_open', sw, true);
-    const end = this.wire.open(this.#options.node ?? '', role, this.#handlers(port), credentials);
+    const end = this.wire.open(this.#options.node ?? '', role, this.#handlers(port));
     const link: FakeLink = {port, role, end, state: 'new', early: []};
     port.transmit = (frame) => this.#transmit(link, frame);
     this.#links.set(port.id, link);

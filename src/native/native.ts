@@ -137,13 +137,8 @@ export class Native implements Datapath, LinkPath {
 
   // ---- links
 
-  openLink(
-    sw: SwitchId,
-    role: LinkRole,
-    servers: readonly string[],
-    credentials?: {readonly ufrag: string; readonly pwd: string},
-  ): PortId {
-    const config = writeTextMap({server: servers, ...credentials});
+  openLink(sw: SwitchId, role: LinkRole, servers: readonly string[]): PortId {
+    const config = writeTextMap({server: servers});
     return this.#calls.call('ipop_link_open', sw, role === 'offer' ? 0 : 1, ...counted(config));
   }
 
