@@ -94,6 +94,11 @@ enum ipop_drop {
   IPOP_DROP_FRAGMENT_FULL,       /* too many frames in reassembly: the oldest gave way */
   IPOP_DROP_FRAGMENT_MISMATCH,   /* fragment contradicts its company */
   IPOP_DROP_OVERSIZE,            /* frame longer than the carriage takes */
+  IPOP_DROP_SEAL_INVALID,        /* express datagram that nobody with the link's keys has sealed, or that was cut or changed */
+  IPOP_DROP_SEAL_REPLAYED,       /* express datagram that came before, or is older than the replay window */
+  IPOP_DROP_SEAL_EPOCH,          /* express datagram of an epoch whose key this side has not, or no longer */
+  IPOP_DROP_QUEUE_EARLY,         /* dropped early by flow, to keep the queue of a shaped link short (RFC 8290) */
+  IPOP_DROP_CIRCUIT_BREAKER,     /* not TCP, on a link that loses more than a tenth of what is sent (RFC 8084) */
   IPOP_DROP_COUNT
 };
 

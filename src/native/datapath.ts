@@ -75,6 +75,11 @@ export const DROP_NAMES = [
   'fragment-full',
   'fragment-mismatch',
   'oversize',
+  'seal-invalid',
+  'seal-replayed',
+  'seal-epoch',
+  'queue-early',
+  'circuit-breaker',
 ] as const;
 
 /** Offer or answer side of a link. */
