@@ -39,7 +39,7 @@ extern "C" {
  */
 enum ipop_record {
   IPOP_REC_UPCALL = 1,         /* handle: switch.  u32 id | i32 port | u16 vlan | u16 frame length | u8 miss | u8 zero | u16 head length | head:
-                                  the first <= 128 bytes of the frame, VLAN tag included. `miss` is an ipop_miss. */
+                                  the first <= 128 bytes of the frame, VLAN tag included. `miss` is an ipop_miss. A super-frame longer than 65535 says 65535. */
   IPOP_REC_PORT_GONE = 2,      /* handle: port (a tap whose device was deleted). text: why. It must still be closed */
   IPOP_REC_LINK_LOCAL = 3,     /* handle: link.  text map: ufrag, pwd, fingerprint (sha-256, upper-case hex with colons), setup */
   IPOP_REC_LINK_CANDIDATE = 4, /* handle: link.  text: one local candidate, RFC 8839 `candidate:...` without `a=` */
@@ -85,7 +85,7 @@ enum ipop_drop {
   IPOP_DROP_UPCALL_TIMEOUT,      /* no decision within 2 s */
   IPOP_DROP_PORT_DISABLED,       /* port not enabled (yet) */
   IPOP_DROP_NO_PORT,             /* nowhere to go: no other enabled port */
-  IPOP_DROP_MALFORMED,           /* shorter than an Ethernet header, or longer than 65535 bytes */
+  IPOP_DROP_MALFORMED,           /* shorter than an Ethernet header, or longer than 65535 bytes (a super-frame: 65557) */
   IPOP_DROP_LINK_CLOSED,         /* link not open */
   IPOP_DROP_LINK_FULL,           /* link's send queue is full */
   IPOP_DROP_TAP_WRITE,           /* the kernel refused the frame (tap down) */
@@ -129,7 +129,7 @@ int ipop_process_counters(uint8_t *buf, int cap);
 int ipop_switch_open(void);
 /* Closes it with all its ports. */
 int ipop_switch_close(int sw);
-/* Makes a tap (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR), sets it up, and starts its thread. mtu in bytes. Returns the port.
+/* Makes a tap (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR), with what offload the kernel has, and sets it up. mtu in bytes. Returns the port.
  * -EBUSY: the name is in use; -ENOENT: no /dev/net/tun; -EPERM; -EINVAL: bad name. Not persistent: it goes with the process. */
 int ipop_tap_open(int sw, const uint8_t *name, int name_len, int mtu);
 /* Makes a port without a device, for tests: what ipop_memory_write is given comes into the switch there, what goes out is

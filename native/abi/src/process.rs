@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use ipop_base::{Error, Handle, RecordQueue, Result};
+use ipop_base::{Error, Handle, RecordQueue, Result, Workers};
 use ipop_datapath::{MemoryPort, Switch, Tap};
 use ipop_io::{Control, InterfaceWatch, Pbkdf2, SrvLookups, Streams};
 use ipop_link::Links;
@@ -21,6 +21,7 @@ const MIN_POLL: usize = 65536 + 16;
 /// What exists between start and stop.
 pub(crate) struct Process {
     pub queue: Arc<RecordQueue>,
+    pub workers: Workers,
     pub switches: HashMap<Handle, Arc<Switch>>,
     pub ports: HashMap<Handle, PortEntry>,
     pub links: Arc<Links>,
@@ -57,6 +58,7 @@ impl Process {
     fn start() -> Result<Self> {
         let queue = Arc::new(RecordQueue::new()?);
         Ok(Self {
+            workers: Workers::start()?,
             switches: HashMap::new(),
             ports: HashMap::new(),
             links: Links::start(queue.clone())?,
@@ -108,7 +110,7 @@ impl Process {
     }
 
     fn stop(self) {
-        let Self { switches, ports, links, streams, srv, control, pbkdf2, interfaces, .. } = self;
+        let Self { workers, switches, ports, links, streams, srv, control, pbkdf2, interfaces, .. } = self;
         // What takes longest begins first, side by side: a router's init script waits for us.
         let ends = [
             in_background(move || links.stop()),
@@ -137,6 +139,8 @@ impl Process {
             // A panic there has ended what it was to end.
             let _ = end.join();
         }
+        // Taps and links have gone: nothing is left to read.
+        workers.stop();
         switches.into_values().for_each(|switch| switch.close());
     }
 }

@@ -3,6 +3,7 @@
 //! segmentation offload is a change inside stages, not between them.
 
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use crate::{Drop, Handle};
 
@@ -23,13 +24,16 @@ pub struct Frame<'a> {
     pub vnet: VnetHeader,
     /// From the destination address on. All headers lie in here.
     pub bytes: &'a [u8],
-    /// What follows `bytes`, in pieces: payload of a super-frame that was joined from received frames, where they lie.
+    /// What follows `bytes`, in at most `MAX_TAIL` pieces: payload of a super-frame that was joined from received frames, where they lie.
     pub tail: &'a [IoSlice<'a>],
     /// How many frames this is on the wire: 1, or more for a super-frame that still must be cut.
     pub segments: u16,
 }
 
 impl<'a> Frame<'a> {
+    /// Pieces of `tail`.
+    pub const MAX_TAIL: usize = 64;
+
     /// A plain frame: nothing left to offload.
     pub fn plain(bytes: &'a [u8]) -> Self {
         Self { vnet: VnetHeader::default(), bytes, tail: &[], segments: 1 }
@@ -55,8 +59,14 @@ pub trait PortTransmit: Send + Sync {
     /// Sends one frame out of this port, or says why not. It may be kept, to go with others, until `flush`.
     fn transmit(&self, frame: &Frame<'_>) -> Result<(), Drop>;
 
-    /// Sends what was kept: no more frames wait where the last ones came from.
+    /// Sends what was kept: no more frames wait where the last ones came from. Called after a `transmit`, by the thread that called that or by
+    /// another; both take the lock of what is kept.
     fn flush(&self) {}
+
+    /// True when it takes UDP super-frames as they are; else the port cuts them itself.
+    fn takes_uso(&self) -> bool {
+        false
+    }
 }
 
 /// What a port asks of the switch it belongs to. Called from the port's own threads; never blocks.
@@ -68,6 +78,24 @@ pub trait FrameSink: Send + Sync {
     /// The caller has no more frames at the moment: every port sends what it kept. To be called after each batch of `input`.
     fn flush(&self);
 
+    /// A faster way in than `input`, for who reads many frames of one port.
+    fn ingress(self: Arc<Self>, port: Handle) -> Box<dyn Ingress>;
+
     /// The port carries nothing any more: disables it and deletes the rules that lead to it, at once.
     fn port_lost(&self, port: Handle);
+}
+
+/// A way into the switch for the frames of one port. It remembers where the last conversations went, so that their frames take no lock.
+///
+/// It belongs to what reads the port (a worker's `Source`), never to what the switch holds (a `PortTransmit`): it holds the switch.
+pub trait Ingress: Send {
+    /// As `FrameSink::input`.
+    fn input(&mut self, frame: &Frame<'_>);
+
+    /// As `FrameSink::flush`.
+    fn flush(&mut self);
+
+    /// True when UDP super-frames (VIRTIO_NET_HDR_GSO_UDP_L4) are taken as they are behind this; else they are cut there, so it is no use to
+    /// make them. Those of TCP are taken everywhere.
+    fn takes_uso(&mut self) -> bool;
 }

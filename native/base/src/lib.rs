@@ -11,7 +11,7 @@ mod worker;
 
 pub use drops::{Drop, DropCounters};
 pub use error::{Error, Result};
-pub use frame::{Frame, FrameSink, PortTransmit, VnetHeader};
+pub use frame::{Frame, FrameSink, Ingress, PortTransmit, VnetHeader};
 pub use handle::{Handle, next_handle};
 pub use queue::{RecordQueue, RecordType};
 pub use text_map::{TextMap, TextMapWriter};

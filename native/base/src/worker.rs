@@ -61,14 +61,10 @@ impl Worker {
         // SAFETY: no pointers; the result is checked before it is owned.
         let epoll = owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }, "cannot make an epoll instance")?;
         // SAFETY: as above.
-        let wake = owned(unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) }, "cannot make an eventfd")?;
-        let worker = Arc::new(Self {
-            epoll,
-            wake,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            thread: Mutex::default(),
-        });
+        let wake =
+            owned(unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) }, "cannot make an eventfd")?;
+        let worker =
+            Arc::new(Self { epoll, wake, state: Mutex::default(), changed: Condvar::new(), thread: Mutex::default() });
         worker.watch(worker.wake.as_raw_fd(), WAKE)?;
         let body = Arc::clone(&worker);
         let thread = spawn(name, move || body.run())?;

@@ -39,7 +39,7 @@ impl PortTransmit for Waiting {
         if frames.len() >= MAX_WAITING {
             return Err(self.full);
         }
-        frames.push_back(frame.bytes.to_vec());
+        frames.push_back(frame.to_vec());
         Ok(())
     }
 }
@@ -63,6 +63,7 @@ impl MemoryPort {
     pub fn write(&self, frame: &[u8]) -> Result<()> {
         self.check_open()?;
         self.switch.input(self.port, &Frame::plain(frame));
+        self.switch.flush();
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! The kernel's side of a tap: made, set up, read and written with a virtio header before each frame (Linux tun.txt, virtio 1.2 5.1.6).
 
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{PoisonError, RwLock};
@@ -15,9 +15,15 @@ const IFF_TUN_EXCL: libc::c_int = 0x8000;
 /// RFC 791: every IPv4 network carries 68 bytes; the kernel's upper bound for a tap is 65535 less the Ethernet header.
 const MTU: std::ops::RangeInclusive<u32> = 68..=65_521;
 
+/// What is asked of the kernel: that frames come as they are in it, with checksums to be completed (CSUM) and uncut (the others). Old
+/// kernels do not know all (USO: from 6.2), so the first set that it takes is used.
+const OFFLOADS: [libc::c_uint; 1] = [0];
+const USO: libc::c_uint = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+
 /// An open tap. It exists as long as it is open.
 pub struct TapDevice {
     name: String,
+    uso: bool,
     /// None once it is closed. Readers share the lock, so threads write side by side; closing waits for the calls under way and so
     /// can promise that the device is gone.
     file: RwLock<Option<OwnedFd>>,
@@ -34,21 +40,20 @@ impl TapDevice {
         let file = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(TUN_DEVICE);
         let file = OwnedFd::from(file.map_err(|cause| Error::io(&format!("cannot open {TUN_DEVICE}"), &cause))?);
         attach(&file, name)?;
-        // With complete checksums and no segmentation: the stages that would cut and join are not there.
-        ioctl(&file, libc::TUNSETOFFLOAD as _, 0)
-            .map_err(|cause| Error::io(&format!("cannot set offload of tap '{name}'"), &cause))?;
+        let offload =
+            set_offload(&file).map_err(|cause| Error::io(&format!("cannot set offload of tap '{name}'"), &cause))?;
         quiet_ipv6(name);
         raise_address(name)?;
         set_up(name, mtu)?;
-        Ok(Self { name: name.to_owned(), file: RwLock::new(Some(file)) })
+        Ok(Self { name: name.to_owned(), uso: offload & USO == USO, file: RwLock::new(Some(file)) })
     }
 
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The descriptor, for poll() by the thread that `close` waits for; -1 once it is closed.
-    pub fn poll_fd(&self) -> RawFd {
+    /// The descriptor, to wait for; -1 once it is closed.
+    pub fn fd(&self) -> RawFd {
         self.file.read().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }
 
@@ -74,20 +79,36 @@ impl TapDevice {
 
 impl PortTransmit for TapDevice {
     fn transmit(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
-        let parts = [part(&frame.vnet.0), part(frame.bytes)];
+        let mut parts = [IoSlice::new(&[]); 2 + Frame::MAX_TAIL];
+        let count = 2 + frame.tail.len();
+        parts.get_mut(2..count).ok_or(Drop::TapWrite)?.copy_from_slice(frame.tail);
+        parts[0] = IoSlice::new(&frame.vnet.0);
+        parts[1] = IoSlice::new(frame.bytes);
         let result = self.with_file(|fd| {
-            // SAFETY: both parts point to bytes that live through the call, and writev only reads them.
-            unsafe { libc::writev(fd, parts.as_ptr(), parts.len() as libc::c_int) }
+            // SAFETY: an IoSlice is an iovec; each points to bytes that live through the call, which only reads them.
+            unsafe { libc::writev(fd, parts.as_ptr().cast(), count as libc::c_int) }
         });
         match result {
-            Ok(written) if written == VnetHeader::LEN + frame.bytes.len() => Ok(()),
+            Ok(written) if written == VnetHeader::LEN + frame.len() => Ok(()),
             _ => Err(Drop::TapWrite),
         }
     }
+
+    fn takes_uso(&self) -> bool {
+        self.uso
+    }
 }
 
-fn part(bytes: &[u8]) -> libc::iovec {
-    libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }
+/// Returns what the kernel took.
+fn set_offload(file: &OwnedFd) -> io::Result<libc::c_uint> {
+    let mut refused = io::Error::from_raw_os_error(libc::EINVAL);
+    for offload in OFFLOADS {
+        match ioctl(file, libc::TUNSETOFFLOAD as _, offload as usize) {
+            Ok(()) => return Ok(offload),
+            Err(cause) => refused = cause,
+        }
+    }
+    Err(refused)
 }
 
 /// What the kernel takes as a name (dev_valid_name), less '%', which it would replace by a number.
@@ -161,7 +182,7 @@ fn request(name: &str) -> libc::ifreq {
 }
 
 fn ioctl(file: &OwnedFd, what: libc::Ioctl, argument: usize) -> io::Result<()> {
-    // SAFETY: `argument` is 0 or the address of an ifreq that the caller keeps alive, as each of these requests wants it.
+    // SAFETY: `argument` is a set of flags, or the address of an ifreq that the caller keeps alive, as the request wants it.
     match unsafe { libc::ioctl(file.as_raw_fd(), what, argument) } {
         0.. => Ok(()),
         _ => Err(io::Error::last_os_error()),

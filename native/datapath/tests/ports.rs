@@ -28,7 +28,7 @@ fn a_parked_super_frame_keeps_its_virtio_header_and_counts_as_its_segments() {
     table.switch.enable_port(port, true).unwrap();
     let vnet = VnetHeader([1, 1, 66, 0, 168, 5, 34, 0, 16, 0]);
     let bytes = frame(host(2), host(1), &[0; 4396]);
-    table.switch.input(a.port(), &Frame { vnet, bytes: &bytes, segments: 3 });
+    table.switch.input(a.port(), &Frame { vnet, bytes: &bytes, tail: &[], segments: 3 });
     table.decide();
     assert_eq!(*out.0.lock().unwrap(), [(vnet, 3)]);
     let counters = table.switch.port_counters(port).unwrap();

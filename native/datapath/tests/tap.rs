@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::*;
-use ipop_base::{Drop, RecordQueue};
+use ipop_base::{Drop, RecordQueue, Worker};
 use ipop_datapath::{MemoryPort, OUT_FLOOD, Switch, Tap};
 
 /// Runs a test body in a fresh network namespace, which goes with its thread.
@@ -94,6 +94,7 @@ impl std::ops::Drop for Host {
 }
 
 struct Site {
+    worker: Arc<Worker>,
     queue: Arc<RecordQueue>,
     switch: Arc<Switch>,
     tap: Arc<Tap>,
@@ -104,10 +105,11 @@ struct Site {
 fn site(mtu: u32) -> Site {
     let queue = Arc::new(RecordQueue::new().unwrap());
     let switch = Switch::open(queue.clone());
-    let tap = Tap::open(&switch, queue.clone(), "ipop0", mtu).unwrap();
+    let worker = Worker::start("ipop-path").unwrap();
+    let tap = Tap::open(&switch, queue.clone(), &worker, "ipop0", mtu).unwrap();
     let link = MemoryPort::open(&switch, true);
     [tap.port(), link.port()].iter().for_each(|port| switch.enable_port(*port, true).unwrap());
-    Site { queue, switch, tap, link }
+    Site { worker, queue, switch, tap, link }
 }
 
 #[test]
@@ -228,7 +230,7 @@ fn a_tap_that_somebody_deletes_is_reported_and_leaves_the_switch() {
         assert_eq!(site.switch.rules_flush(0), 1);
         site.tap.close();
         // The name is free again.
-        let again = Tap::open(&site.switch, site.queue.clone(), "ipop0", 1500).unwrap();
+        let again = Tap::open(&site.switch, site.queue.clone(), &site.worker, "ipop0", 1500).unwrap();
         assert_ne!(again.port(), port);
     });
 }
@@ -240,7 +242,7 @@ fn a_name_that_is_in_use_is_refused_and_the_other_device_is_left_alone() {
         ip("link add taken type veth peer name other");
         ip("tuntap add dev waiting mode tap");
         for name in ["ipop0", "taken", "waiting", "lo"] {
-            let error = Tap::open(&site.switch, site.queue.clone(), name, 1500).err().unwrap();
+            let error = Tap::open(&site.switch, site.queue.clone(), &site.worker, name, 1500).err().unwrap();
             assert_eq!(error.errno, libc::EBUSY, "{error}");
             assert_eq!(error.text, format!("cannot make tap '{name}': the name is in use"));
             assert!(exists(name));
@@ -261,7 +263,8 @@ fn a_machine_without_tun_says_which_file_is_missing() {
         assert!(done, "{}", std::io::Error::last_os_error());
         let queue = Arc::new(RecordQueue::new().unwrap());
         let switch = Switch::open(queue.clone());
-        let error = Tap::open(&switch, queue, "ipop0", 1500).err().unwrap();
+        let worker = Worker::start("ipop-path").unwrap();
+        let error = Tap::open(&switch, queue, &worker, "ipop0", 1500).err().unwrap();
         assert_eq!(error.errno, libc::ENOENT);
         assert!(error.text.starts_with("cannot open /dev/net/tun: "), "{error}");
     });
@@ -278,7 +281,7 @@ fn the_datapaths_threads_leave_all_signals_to_the_runtime() {
         let ours: Vec<String> = wait_for("both threads", || {
             let found: Vec<_> =
                 task("status").into_iter().filter(|status| status.starts_with("Name:\tipop-")).collect();
-            ["tap", "upcalls"]
+            ["path", "upcalls"]
                 .iter()
                 .all(|name| found.iter().any(|status| status.contains(&format!("ipop-{name}\n"))))
                 .then_some(found)
@@ -303,15 +306,16 @@ fn nothing_is_left_of_taps_that_came_and_went() {
     in_namespace(|| {
         let queue = Arc::new(RecordQueue::new().unwrap());
         let switch = Switch::open(queue.clone());
+        let worker = Worker::start("ipop-path").unwrap();
         for _ in 0..20 {
-            let tap = Tap::open(&switch, queue.clone(), "ipop0", 1500).unwrap();
+            let tap = Tap::open(&switch, queue.clone(), &worker, "ipop0", 1500).unwrap();
             switch.enable_port(tap.port(), true).unwrap();
             assert!(exists("ipop0"));
             tap.close();
             assert!(!exists("ipop0"));
         }
         // Without close: the last reference does the same.
-        drop(Tap::open(&switch, queue, "ipop0", 1500).unwrap());
+        drop(Tap::open(&switch, queue, &worker, "ipop0", 1500).unwrap());
         assert!(!exists("ipop0"));
     });
 }
