@@ -3,7 +3,7 @@
 
 use std::io::IoSlice;
 
-use ipop_base::{Drop, Frame, VnetHeader};
+use ipop_base::{Drop, Frame};
 
 use crate::checksum::{complete, verify};
 use crate::headers::{Layout, Protocol, be16, be32};
@@ -143,9 +143,7 @@ fn check(mark: Mark, frame: &mut [u8]) -> Result<(Mark, Option<Layout>), Drop> {
 /// A frame that is not joined.
 #[inline]
 fn emit_one(mark: Mark, frame: &[u8], sink: &mut Sink<'_>) {
-    let open = mark.start().map(|(protocol, start)| (start as u16, protocol.checksum_offset() as u16));
-    let vnet = open.map_or(VnetHeader::default(), |_| Offload { open, ..Offload::default() }.vnet());
-    sink(&Frame { vnet, ..Frame::plain(frame) });
+    sink(&Frame { vnet: mark.vnet(), ..Frame::plain(frame) });
 }
 
 impl Train<'_> {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 //! What travels beside a frame: whether its checksum is open, and where (PROTOCOL, express carriage).
 
+use ipop_base::VnetHeader;
+
 use crate::headers::Protocol;
+use crate::vnet::Offload;
 
 const TCP: u16 = 1;
 const UDP: u16 = 2;
@@ -72,6 +75,13 @@ impl Mark {
             UDP => Some((Protocol::Udp, at)),
             _ => None,
         }
+    }
+
+    /// The same as a virtio header, for a frame that is no super-frame.
+    #[inline]
+    pub fn vnet(self) -> VnetHeader {
+        let open = |(protocol, at): (Protocol, usize)| (at as u16, protocol.checksum_offset() as u16);
+        Offload { open: self.start().map(open), ..Offload::default() }.vnet()
     }
 }
 
