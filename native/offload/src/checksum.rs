@@ -63,3 +63,9 @@ pub fn verify(frame: &[u8], layout: &Layout) -> bool {
         && !layout.routed
         && fold(layout.pseudo(frame) + length + u32::from(sum(&frame[layout.transport..]))) == 0xffff
 }
+
+/// Whether the IPv4 header has its right checksum. IPv6 has none.
+#[inline]
+pub(crate) fn ip_is_right(frame: &[u8], layout: &Layout) -> bool {
+    layout.v6 || sum(&frame[layout.l3..layout.transport]) == 0xffff
+}

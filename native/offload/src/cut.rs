@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use ipop_base::{Drop, Frame};
 
-use crate::checksum::{complete_at, lies_in, verify};
+use crate::checksum::{complete_at, ip_is_right, lies_in, verify};
 use crate::headers::{ETHERNET_HEADER, Layout, Protocol, be32};
 use crate::mark::Mark;
 use crate::template::{ACK, CWR, FIN, FLAGS, PSH, Template, pseudo_of_open};
@@ -155,12 +155,12 @@ fn long_segment<'a>(frame: &Frame<'a>, len: usize, open: Option<(usize, usize)>,
     let layout = Layout::of(frame.bytes).filter(|layout| layout.protocol == Protocol::Tcp)?;
     let fits = room.checked_sub(layout.payload).filter(|fits| *fits > 0)?;
     let ordinary = frame.bytes[layout.transport + FLAGS] & !(ACK | PSH | FIN) == 0;
-    if !ordinary || len == layout.payload || !layout.fills(frame.bytes, len) {
+    if !ordinary || len == layout.payload || !layout.fills(frame.bytes, len) || !ip_is_right(frame.bytes, &layout) {
         return None;
     }
+    // What is wrong must stay wrong.
     let pseudo = match open {
         Some(open) => is_at(&layout, open).then(|| pseudo_of_open(frame.bytes, &layout, len - layout.transport))?,
-        // A wrong checksum must stay wrong.
         None => (frame.tail.is_empty() && verify(frame.bytes, &layout)).then(|| layout.pseudo(frame.bytes))?,
     };
     // Pieces of one length: a batch of datagrams, and what the other side joins, ends at one that is shorter.

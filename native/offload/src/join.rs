@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use ipop_base::{Drop, Frame};
 
-use crate::checksum::{complete, verify};
+use crate::checksum::{complete, ip_is_right, verify};
 use crate::headers::{Layout, Protocol, be16, be32};
 use crate::mark::Mark;
 use crate::template::{ACK, ECE, FIN, FLAGS, PSH, Template};
@@ -246,5 +246,5 @@ impl Train<'_> {
 fn is_right(template: &Template, frame: &[u8], mark: Mark) -> bool {
     let layout = &template.layout;
     let open = || be16(frame, layout.checksum()) == Some(template.open(frame.len() - layout.transport));
-    template.ip_is_right(frame) && if mark.is_none() { verify(frame, layout) } else { open() }
+    ip_is_right(frame, layout) && if mark.is_none() { verify(frame, layout) } else { open() }
 }

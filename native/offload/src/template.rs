@@ -37,12 +37,6 @@ impl Template {
         Self { layout, ip: fold(ip).into(), pseudo, id }
     }
 
-    /// Whether the IPv4 header of a frame with this template has its right checksum. IPv6 has none.
-    #[inline]
-    pub fn ip_is_right(&self, bytes: &[u8]) -> bool {
-        self.layout.v6 || sum(&bytes[self.layout.l3..self.layout.transport]) == 0xffff
-    }
-
     /// What an open checksum's field holds if `length` bytes go from the transport header on.
     #[inline]
     pub fn open(&self, length: usize) -> u16 {

@@ -84,7 +84,9 @@ fn a_long_tcp_segment_stays_whole_if_cutting_it_would_mend_or_change_it() {
     let mut padded = packet.bytes();
     padded.push(0);
     let routed = Packet { extensions: vec![43], v6: true, ..packet }.bytes();
-    for bytes in [wrong, syn, urgent, padded, routed] {
+    let mut wrong_ip = Packet::new(TCP, false, 1460).bytes();
+    wrong_ip[22] ^= 1;
+    for bytes in [wrong, wrong_ip, syn, urgent, padded, routed] {
         assert_eq!(cut(&Frame::plain(&bytes), 1444), Ok(vec![(Mark::none(), bytes)]));
     }
 }
