@@ -163,7 +163,7 @@ int ipop_rules_dump(int sw, int start, uint8_t *buf, int cap);
 int ipop_upcall_finish(int sw, int id, int out);
 
 /* ---- links ------------------------------------------------------------------------------------------------------
- * A link is one ICE agent with DTLS, a reliable ordered control channel and the SRTP carriage (docs/PROTOCOL.md). */
+ * A link is one ICE agent with DTLS, a reliable ordered control channel and two carriages, SRTP and express (docs/PROTOCOL.md). */
 
 #define IPOP_ROLE_OFFER 0
 #define IPOP_ROLE_ANSWER 1
@@ -177,7 +177,12 @@ int ipop_link_remote(int link, const uint8_t *config, int len);
 int ipop_link_candidate(int link, const uint8_t *candidate, int len);
 /* Sends a message (<= 16 KiB) on the control channel. -ENOTCONN, -EAGAIN over 64 KiB waiting. */
 int ipop_link_send(int link, const uint8_t *message, int len);
-/* Text map: state, local, remote (address:port of the selected pair), local_type, remote_type (host, srflx, prflx, relay), carriage (srtp),
+/* Begins with the express carriage (PROTOCOL 5) on a link that is up: keys, probes, and frames as soon as the direct path takes them; until then,
+ * and wherever it does not, frames go by SRTP. Once a link, on both sides. Text map: local, peer (node ids, 40 hex digits), generation (of the
+ * offer), cipher (optional: aes-256-gcm or chacha20-poly1305; default by CPU), rekey_ms (optional, 100..86400000). -EINVAL, -ENOTCONN, -EALREADY. */
+int ipop_link_express(int link, const uint8_t *config, int len);
+/* Text map: state, local, remote (address:port of the selected pair), local_type, remote_type (host, srflx, prflx, relay), carriage (srtp,
+ * express), carriage_why (in words), cipher, epoch, datagram_bytes (UDP payload; 0 while express is closed), express_received (datagrams),
  * rtp_sent, rtp_received (packets), ssrc_changes, silent_ms (since anything was heard). Returns bytes written. */
 int ipop_link_info(int link, uint8_t *buf, int cap);
 /* Closes the link; its rules and port are gone at once, the agent is torn down on a native thread. */

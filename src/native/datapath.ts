@@ -128,6 +128,9 @@ export interface LinkInfo {
   readonly localType: string;
   readonly remoteType: string;
   readonly carriage: string;
+  readonly carriageWhy: string;
+  readonly cipher: string;
+  readonly datagramBytes: number;
   readonly rtpSent: number;
   readonly rtpReceived: number;
   readonly ssrcChanges: number;
@@ -160,6 +163,8 @@ export interface LinkPath {
   setRemote(link: PortId, remote: LinkDescription): void;
   addCandidate(link: PortId, candidate: string): void;
   sendMessage(link: PortId, message: Uint8Array): void;
+  /** Begins with the express carriage on a link that is up; `local` and `peer` are node ids. */
+  startExpress(link: PortId, local: string, peer: string, generation: number): void;
   linkInfo(link: PortId): LinkInfo;
   closeLink(link: PortId): void;
 }

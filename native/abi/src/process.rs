@@ -57,11 +57,12 @@ pub(crate) fn with<T>(body: impl FnOnce(&mut Process) -> Result<T>) -> Result<T>
 impl Process {
     fn start() -> Result<Self> {
         let queue = Arc::new(RecordQueue::new()?);
+        let workers = Workers::start()?;
         Ok(Self {
-            workers: Workers::start()?,
             switches: HashMap::new(),
             ports: HashMap::new(),
-            links: Links::start(queue.clone())?,
+            links: Links::start(queue.clone(), workers.links().clone())?,
+            workers,
             streams: Streams::new(queue.clone()),
             srv: SrvLookups::new(queue.clone()),
             control: None,

@@ -67,7 +67,10 @@ impl Worker {
             Arc::new(Self { epoll, wake, state: Mutex::default(), changed: Condvar::new(), thread: Mutex::default() });
         worker.watch(worker.wake.as_raw_fd(), WAKE)?;
         let body = Arc::clone(&worker);
-        let thread = spawn(name, move || body.run())?;
+        let thread = spawn(name, move || {
+            let _end = End(&body);
+            body.run();
+        })?;
         lock(&worker.state).id = Some(thread.thread().id());
         *lock(&worker.thread) = Some(thread);
         Ok(worker)
@@ -188,6 +191,22 @@ impl Worker {
     }
 }
 
+/// The thread ends, be it by a panic: nobody waits for it any more.
+struct End<'a>(&'a Worker);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).stopped = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Worker")
+    }
+}
+
 /// The workers of a process: one, or one for taps and one for links where cores are plenty.
 pub struct Workers {
     taps: Arc<Worker>,
@@ -302,6 +321,30 @@ mod tests {
         worker.add(source_b).unwrap();
         b.write_all(b"yz").unwrap();
         assert_eq!((seen_a.recv(), seen_b.recv(), seen_b.recv()), (Ok(b'x'), Ok(b'y'), Ok(b'z')));
+        worker.stop();
+    }
+
+    struct Panics(UnixStream);
+
+    impl Source for Panics {
+        fn fd(&self) -> RawFd {
+            self.0.as_raw_fd()
+        }
+
+        fn ready(&mut self) -> bool {
+            panic!("as the test wants it");
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_worker_that_has_panicked() {
+        let worker = Worker::start("test").unwrap();
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let token = worker.add(Box::new(Panics(theirs))).unwrap();
+        ours.write_all(b"x").unwrap();
+        // Closed by the unwinding thread.
+        assert_eq!(ours.read(&mut [0]).unwrap_or(0), 0);
+        worker.remove(token);
         worker.stop();
     }
 

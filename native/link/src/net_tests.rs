@@ -6,7 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ipop_base::{Drop, DropCounters, Frame, FrameSink, Handle, PortTransmit, RecordQueue, RecordType, TextMap};
+use ipop_base::{
+    Drop, DropCounters, Frame, FrameSink, Handle, Ingress, PortTransmit, RecordQueue, RecordType, TextMap, Worker,
+};
 
 use crate::link::Link;
 use crate::{Links, PortRegistrar, Role};
@@ -53,13 +55,40 @@ impl FrameSink for Sink {
     fn input(&self, _: Handle, frame: &Frame<'_>) {
         self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if !self.count_only {
-            self.frames.lock().unwrap().push(frame.bytes.to_vec());
+            self.frames.lock().unwrap().push(frame.to_vec());
         }
+    }
+
+    fn flush(&self) {}
+
+    fn ingress(self: Arc<Self>, port: Handle) -> Box<dyn Ingress> {
+        Box::new(SinkIngress(self, port))
     }
 
     fn port_lost(&self, port: Handle) {
         self.lost.lock().unwrap().push(port);
     }
+}
+
+/// The plain way in.
+struct SinkIngress(Arc<Sink>, Handle);
+
+impl Ingress for SinkIngress {
+    fn input(&mut self, frame: &Frame<'_>) {
+        let Self(sink, port) = self;
+        sink.input(*port, frame);
+    }
+
+    fn flush(&mut self) {}
+
+    fn takes_uso(&mut self) -> bool {
+        false
+    }
+}
+
+/// Links with a worker of their own.
+fn start_links(queue: Arc<RecordQueue>) -> Arc<Links> {
+    Links::start(queue, Worker::start("test-path").unwrap()).unwrap()
 }
 
 type Port = (Arc<dyn PortTransmit>, Arc<DropCounters>);
@@ -91,7 +120,7 @@ struct End {
 impl End {
     fn new(role: Role) -> Self {
         let queue = Arc::new(RecordQueue::new().unwrap());
-        let links = Links::start(queue.clone()).unwrap();
+        let links = start_links(queue.clone());
         Self::with(links, queue, role, false)
     }
 
@@ -391,7 +420,7 @@ fn site(
         ip(&line);
     }
     let queue = Arc::new(RecordQueue::new().unwrap());
-    let links = Links::start(queue.clone()).unwrap();
+    let links = start_links(queue.clone());
     End::configured(links, queue, role, count_only, &TextMap::parse(config.as_bytes()).unwrap())
 }
 
@@ -545,7 +574,7 @@ fn count(path: &str) -> usize {
 fn nothing_remains_after_twenty_links() {
     let Some(_guard) = network() else { return };
     let queues = [(); 2].map(|()| Arc::new(RecordQueue::new().unwrap()));
-    let links = [0, 1].map(|i: usize| Links::start(queues[i].clone()).unwrap());
+    let links = [0, 1].map(|i: usize| start_links(queues[i].clone()));
     let mut before = (0, 0);
     for round in 0..21 {
         let mut a = End::with(links[0].clone(), queues[0].clone(), Role::Offer, false);
@@ -602,7 +631,7 @@ fn mute_name_server() {
 fn stop_leaves_agents_behind_that_wait_for_a_name_server_after_2_s() {
     let Some(_guard) = network() else { return };
     mute_name_server();
-    let links = Links::start(Arc::new(RecordQueue::new().unwrap())).unwrap();
+    let links = start_links(Arc::new(RecordQueue::new().unwrap()));
     let config = TextMap::parse(b"server=stun:stun.example.org:3478").unwrap();
     links.open(&Registrar::default(), Role::Offer, &config).unwrap();
     std::thread::sleep(Duration::from_millis(300));
@@ -653,8 +682,8 @@ fn measure() {
         .collect();
     times.sort();
     let queues = [(); 2].map(|()| Arc::new(RecordQueue::new().unwrap()));
-    let mut a = End::with(Links::start(queues[0].clone()).unwrap(), queues[0].clone(), Role::Offer, true);
-    let mut b = End::with(Links::start(queues[1].clone()).unwrap(), queues[1].clone(), Role::Answer, true);
+    let mut a = End::with(start_links(queues[0].clone()), queues[0].clone(), Role::Offer, true);
+    let mut b = End::with(start_links(queues[1].clone()), queues[1].clone(), Role::Answer, true);
     bring_up(&mut a, &mut b);
     let mut text = format!("open to up: median {:?}, worst {:?}\n", times[5], times[9]);
     for len in [64, 1100, 1400] {
