@@ -3,9 +3,12 @@
 //!
 //! Everything here is pure: time in ms, randomness and messages are handed in, and what is to be done is handed out.
 
+mod answerer;
+mod epochs;
 mod exchange;
 mod keys;
 mod message;
+mod offerer;
 mod path;
 mod replay;
 mod seal;

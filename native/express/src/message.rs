@@ -48,6 +48,16 @@ pub fn is_exchange(message: &[u8]) -> bool {
 }
 
 impl Message {
+    /// Its name in PROTOCOL 5.3.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Init { .. } => "INIT",
+            Self::Reply { .. } => "REPLY",
+            Self::Done { .. } => "DONE",
+            Self::Ask { .. } => "ASK",
+        }
+    }
+
     /// Reads a message. The error says what is wrong with it.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let (&kind, rest) = bytes.split_first().ok_or("it is empty")?;
