@@ -53,7 +53,7 @@ pub(crate) fn lies_in(frame: &[u8], start: usize, offset: usize) -> bool {
     start >= ETHERNET_HEADER && start + offset + 2 <= frame.len()
 }
 
-/// Whether the checksum of the TCP segment or UDP datagram is complete and right. It must fill the frame ([`Layout::fills`]).
+/// Whether the checksum of the TCP segment or UDP datagram in this frame is complete and right. It must fill the frame ([`Layout::fills`]).
 /// Not so of a UDP datagram that has none, nor behind a routing header, which hides an address of the sum.
 #[inline]
 pub fn verify(frame: &[u8], layout: &Layout) -> bool {

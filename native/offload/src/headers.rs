@@ -78,7 +78,8 @@ impl Layout {
         None
     }
 
-    /// Whether by their lengths the IP packet and the UDP datagram in it end where the frame of `len` bytes does.
+    /// Whether by their lengths the IP packet and the UDP datagram in it end where the frame does: `len` bytes, tail included, that begin with the
+    /// `bytes` in which this was found.
     #[inline]
     pub fn fills(&self, bytes: &[u8], len: usize) -> bool {
         let (field, header) = if self.v6 { (4, IPV6_HEADER) } else { (2, 0) };

@@ -15,6 +15,9 @@ use crate::vnet::{Gso, Offload};
 const MAX_PIECES: usize = 64;
 /// Bytes of a super-frame: the longest frame there is.
 const MAX_LEN: usize = 65_535;
+/// Longest payload that is joined: a jumbo frame's. A single longer frame the kernel would drop before a network card; of a super-frame
+/// it asks no such thing, and there are cards that fail on it.
+const MAX_SIZE: usize = 9_000;
 /// Don't fragment (RFC 791): the identification means nothing then (RFC 6864, section 4.1).
 const DF: u8 = 0x40;
 
@@ -98,7 +101,8 @@ impl<'b> Join<'b> {
             Protocol::Tcp => frame[layout.transport + FLAGS] & !(PSH | FIN | ECE) == ACK,
             Protocol::Udp => self.uso,
         };
-        suits && !layout.extended && frame.len() > layout.payload && layout.fills(frame, frame.len())
+        let size = (1..=MAX_SIZE).contains(&(frame.len() - layout.payload));
+        suits && !layout.extended && size && layout.fills(frame, frame.len())
     }
 
     #[inline]

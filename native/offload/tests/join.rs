@@ -112,9 +112,11 @@ fn a_super_frame_has_at_most_64_frames_and_65535_bytes() {
     let first = Packet::new(TCP, false, 0);
     assert_eq!(joins(&train(&first, &[100; 130])), [64, 64, 2]);
     assert_eq!(joins(&train(&first, &[1448; 46])), [45, 1]);
-    let left = 65_535 - first.headers() - 30_000 * 2;
-    assert_eq!(joins(&train(&first, &[30_000, 30_000, left])), [3]);
-    assert_eq!(joins(&train(&first, &[30_000, 30_000, left + 1])), [2, 1]);
+    let left = 65_535 - first.headers() - 9_000 * 7;
+    let seven = [9_000; 7];
+    assert_eq!(joins(&train(&first, &[&seven[..], &[left]].concat())), [8]);
+    assert_eq!(joins(&train(&first, &[&seven[..], &[left + 1]].concat())), [7, 1]);
+    assert_eq!(joins(&train(&first, &[9_001, 9_001])), [1, 1]);
 }
 
 #[test]
