@@ -11,6 +11,7 @@ mod guard;
 mod ingress;
 mod memory;
 mod parse;
+mod plain;
 mod port;
 mod rules;
 mod switch;

@@ -9,15 +9,12 @@ use ipop_base::{
     DropCounters, Frame, FrameSink, Handle, Ingress, PortTransmit, RecordQueue, RecordType, Result, Source, Token,
     VnetHeader, Worker, is_later, next_handle,
 };
+use ipop_offload::{Gso, Offload};
 
-use crate::parse::{ETHERNET_HEADER, MAX_SUPER_FRAME};
+use crate::parse::MAX_SUPER_FRAME;
 use crate::port::PortKind;
 use crate::switch::Switch;
 use crate::tap_device::TapDevice;
-
-/// Bits and values of gso_type (linux/virtio_net.h).
-const VIRTIO_NET_HDR_GSO_ECN: u8 = 0x80;
-const VIRTIO_NET_HDR_GSO_UDP_L4: u8 = 5;
 
 /// Frames read before others have their turn.
 const BATCH: usize = 64;
@@ -150,19 +147,17 @@ impl Reader {
     }
 }
 
-/// How many frames on the wire a frame with this virtio header is: 1 without gso_type, else its payload in pieces of gso_size.
-/// Where the payload begins is seen from the transport header, at csum_start: what the kernel says in hdr_len is no more than a hint.
+/// How many frames on the wire a frame with this virtio header is: 1, or for a super-frame its payload in pieces. Where the payload begins is
+/// seen from the transport header, where the checksum starts: what the kernel says of all headers' length is no more than a hint.
 fn segments(vnet: &VnetHeader, bytes: &[u8]) -> u16 {
-    let [_, gso_type, _, _, s0, s1, c0, c1, ..] = vnet.0;
-    let size = usize::from(u16::from_ne_bytes([s0, s1]));
-    let transport = usize::from(u16::from_ne_bytes([c0, c1])).max(ETHERNET_HEADER);
-    let header = match gso_type & !VIRTIO_NET_HDR_GSO_ECN {
-        0 => return 1,
-        VIRTIO_NET_HDR_GSO_UDP_L4 => 8,
-        _ => usize::from(bytes.get(transport + 12).copied().unwrap_or_default() >> 4) * 4,
+    let Ok(Offload { gso: Some(gso), size, open: Some((transport, _)), .. }) = Offload::read(vnet) else { return 1 };
+    let transport = usize::from(transport);
+    let header = match gso {
+        Gso::Udp => 8,
+        Gso::Tcp4 | Gso::Tcp6 => usize::from(bytes.get(transport + 12).copied().unwrap_or_default() >> 4) * 4,
     };
     let payload = bytes.len().saturating_sub(transport + header);
-    if size == 0 { 1 } else { payload.div_ceil(size).clamp(1, usize::from(u16::MAX)) as u16 }
+    payload.div_ceil(size.into()).clamp(1, usize::from(u16::MAX)) as u16
 }
 
 #[cfg(test)]
@@ -187,7 +182,7 @@ mod tests {
         assert_eq!(segments(&VnetHeader::default(), &frame(34, 1480)), 1);
         let tcp = |payload: usize| segments(&header(1, 1448, 34), &frame(34, 32 + payload));
         assert_eq!((tcp(1448 * 3), tcp(1448 * 3 + 1), tcp(1), tcp(0)), (3, 4, 1, 1));
-        let ecn = header(4 | VIRTIO_NET_HDR_GSO_ECN, 1000, 58);
+        let ecn = header(4 | 0x80, 1000, 58);
         assert_eq!(segments(&ecn, &frame(58, 32 + 5000)), 5);
         assert_eq!(segments(&header(5, 100, 34), &frame(34, 8 + 1000)), 10);
     }
@@ -196,6 +191,6 @@ mod tests {
     fn a_header_that_contradicts_its_frame_is_no_reason_to_fail() {
         assert_eq!(segments(&header(1, 0, 34), &frame(34, 1000)), 1);
         assert_eq!(segments(&header(1, 1448, 60_000), &frame(34, 1000)), 1);
-        assert_eq!(segments(&header(1, 1, 0), &frame(14, 65_521)), 65_489);
+        assert_eq!(segments(&header(1, 1, 0), &frame(0, 65_535)), 65_503);
     }
 }

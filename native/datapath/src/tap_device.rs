@@ -8,6 +8,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::{PoisonError, RwLock};
 
 use ipop_base::{Drop, Error, Frame, PortTransmit, Result, VnetHeader};
+use ipop_offload::{Gso, Offload};
+
+use crate::plain;
 
 const TUN_DEVICE: &str = "/dev/net/tun";
 /// Refuses a name that is in use, also by a tap that waits for its owner (linux/if_tun.h).
@@ -17,7 +20,14 @@ const MTU: std::ops::RangeInclusive<u32> = 68..=65_521;
 
 /// What is asked of the kernel: that frames come as they are in it, with checksums to be completed (CSUM) and uncut (the others). Old
 /// kernels do not know all (USO: from 6.2), so the first set that it takes is used.
-const OFFLOADS: [libc::c_uint; 1] = [0];
+const OFFLOADS: [libc::c_uint; 5] = [
+    libc::TUN_F_CSUM | TSO | libc::TUN_F_TSO_ECN | USO,
+    libc::TUN_F_CSUM | TSO | libc::TUN_F_TSO_ECN,
+    libc::TUN_F_CSUM | TSO,
+    libc::TUN_F_CSUM,
+    0,
+];
+const TSO: libc::c_uint = libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
 const USO: libc::c_uint = libc::TUN_F_USO4 | libc::TUN_F_USO6;
 
 /// An open tap. It exists as long as it is open.
@@ -70,15 +80,7 @@ impl TapDevice {
         self.file.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    fn with_file(&self, call: impl FnOnce(RawFd) -> isize) -> io::Result<usize> {
-        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
-        let fd = file.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
-        usize::try_from(call(fd.as_raw_fd())).map_err(|_| io::Error::last_os_error())
-    }
-}
-
-impl PortTransmit for TapDevice {
-    fn transmit(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
+    fn write(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
         let mut parts = [IoSlice::new(&[]); 2 + Frame::MAX_TAIL];
         let count = 2 + frame.tail.len();
         parts.get_mut(2..count).ok_or(Drop::TapWrite)?.copy_from_slice(frame.tail);
@@ -92,6 +94,21 @@ impl PortTransmit for TapDevice {
             Ok(written) if written == VnetHeader::LEN + frame.len() => Ok(()),
             _ => Err(Drop::TapWrite),
         }
+    }
+
+    fn with_file(&self, call: impl FnOnce(RawFd) -> isize) -> io::Result<usize> {
+        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
+        let fd = file.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
+        usize::try_from(call(fd.as_raw_fd())).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl PortTransmit for TapDevice {
+    fn transmit(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
+        if !self.uso && Offload::read(&frame.vnet)?.gso == Some(Gso::Udp) {
+            return plain::cut(frame, |bytes| self.write(&Frame::plain(bytes)));
+        }
+        self.write(frame)
     }
 
     fn takes_uso(&self) -> bool {
