@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-//! Which counters of an epoch were seen (as RFC 6479: a ring of words, of which the oldest is cleared as the window moves).
+//! Which counters of an epoch were seen (PROTOCOL 5.4; as RFC 6479: a ring of words, of which the oldest is cleared as the window moves).
 
 const WORDS: usize = 128;
 const BITS: u64 = 64;
