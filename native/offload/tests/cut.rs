@@ -83,6 +83,9 @@ fn a_long_tcp_segment_stays_whole_if_cutting_it_would_mend_or_change_it() {
     let urgent = Packet { flags: ACK | 0x20, ..packet.clone() }.bytes();
     let mut padded = packet.bytes();
     padded.push(0);
+    let open = [packet.open_bytes(), vec![0]].concat();
+    let frames = cut(&frame(packet.open_vnet(), &open), 1444).unwrap();
+    assert_eq!(frames.iter().map(completed).collect::<Vec<_>>(), on_the_wire(&frame(packet.open_vnet(), &open)));
     let routed = Packet { extensions: vec![43], v6: true, ..packet }.bytes();
     let mut wrong_ip = Packet::new(TCP, false, 1460).bytes();
     wrong_ip[22] ^= 1;
@@ -131,10 +134,7 @@ fn an_open_checksum_that_no_mark_can_say_is_completed() {
 
 #[test]
 fn a_checksum_that_becomes_zero_is_sent_as_its_other_zero() {
-    let mut packet = Packet::new(UDP, true, 40);
-    packet.payload[0..2].fill(0);
-    let rest = get(&packet.bytes(), packet.transport() + 6);
-    packet.payload[0..2].copy_from_slice(&rest.to_be_bytes());
+    let packet = Packet::new(UDP, true, 40).with_zero_checksum();
     let (vnet, bytes) = packet.super_frame(40);
     // No room: completed here.
     let frames = cut(&frame(vnet, &bytes), 20).unwrap();

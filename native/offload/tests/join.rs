@@ -122,7 +122,8 @@ fn a_super_frame_has_at_most_64_frames_and_65535_bytes() {
 #[test]
 fn segments_that_tell_a_receiver_something_of_their_own_stay_apart() {
     type Change = fn(&mut Packet);
-    let changes: [Change; 12] = [
+    let changes: [Change; 13] = [
+        |packet| packet.ttl = 63,
         |packet| packet.flags |= SYN,
         |packet| packet.flags |= 4,
         |packet| packet.flags |= 0x20,
@@ -172,6 +173,9 @@ fn the_identification_must_count_on_unless_fragmenting_is_forbidden() {
     let mut packets = train(&Packet::new(TCP, false, 0), &[500; 3]);
     packets[1].id = 7;
     assert_eq!(joins(&packets), [1, 1, 1]);
+    let mut packets = train(&Packet::new(TCP, false, 0), &[500; 3]);
+    packets[1].df = true;
+    assert_eq!(joins(&packets), [1, 1, 1]);
     packets.iter_mut().for_each(|packet| (packet.df, packet.id) = (true, 0));
     assert_eq!(segments(&join(&open(&packets), true)), [3]);
 }
@@ -216,10 +220,15 @@ fn open_and_complete_checksums_of_a_flow_are_joined_together() {
 #[test]
 fn a_udp_datagram_without_a_checksum_stays_without() {
     let packets = train(&Packet::new(UDP, false, 0), &[500; 2]);
-    let mut frames = closed(&packets);
-    frames.iter_mut().for_each(|(_, frame)| put(frame, packets[0].transport() + 6, 0));
-    let out = join(&frames, true);
-    assert_eq!(wire(&out), frames.iter().map(|(_, frame)| frame.clone()).collect::<Vec<_>>());
+    // Also if one would have come out as zero.
+    let zero: Vec<_> = packets.iter().map(|packet| packet.clone().with_zero_checksum()).collect();
+    for packets in [packets, zero] {
+        let mut frames = closed(&packets);
+        frames.iter_mut().for_each(|(_, frame)| put(frame, packets[0].transport() + 6, 0));
+        let out = join(&frames, true);
+        assert_eq!(wire(&out), frames.iter().map(|(_, frame)| frame.clone()).collect::<Vec<_>>());
+        assert_eq!(segments(&out), [1, 1]);
+    }
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub struct Packet {
     pub ip_options: usize,
     pub extensions: Vec<u8>,
     pub tos: u8,
+    /// Or hop limit.
+    pub ttl: u8,
     pub df: bool,
     pub id: u16,
     pub protocol: u8,
@@ -41,6 +43,7 @@ impl Packet {
             ip_options: 0,
             extensions: vec![],
             tos: 0,
+            ttl: 64,
             df: false,
             id: 0xfff0,
             protocol,
@@ -49,6 +52,14 @@ impl Packet {
             sequence: 0xffff_f000,
             payload: (0..payload).map(|n| (n * 7 + n / 251) as u8).collect(),
         }
+    }
+
+    /// With the first bytes of payload such that the checksum comes out as zero.
+    pub fn with_zero_checksum(mut self) -> Self {
+        self.payload[..2].fill(0);
+        let rest = get(&self.bytes(), self.transport() + self.field());
+        self.payload[..2].copy_from_slice(&rest.to_be_bytes());
+        self
     }
 
     pub fn l3(&self) -> usize {
@@ -145,7 +156,7 @@ impl Packet {
             let first = self.extensions.first().copied().unwrap_or(self.protocol);
             frame.extend_from_slice(&[0x60 | self.tos >> 4, self.tos << 4, 0x12, 0x34]);
             frame.extend_from_slice(&length.to_be_bytes());
-            frame.extend_from_slice(&[first, 64]);
+            frame.extend_from_slice(&[first, self.ttl]);
             frame.extend((0..32).map(|n| 0xfd - n));
             for n in 0..self.extensions.len() {
                 let next = self.extensions.get(n + 1).copied().unwrap_or(self.protocol);
@@ -157,7 +168,7 @@ impl Packet {
         frame.extend_from_slice(&[0x45 + self.ip_options as u8, self.tos]);
         frame.extend_from_slice(&length.to_be_bytes());
         frame.extend_from_slice(&self.id.to_be_bytes());
-        frame.extend_from_slice(&[if self.df { 0x40 } else { 0 }, 0, 64, self.protocol, 0, 0]);
+        frame.extend_from_slice(&[if self.df { 0x40 } else { 0 }, 0, self.ttl, self.protocol, 0, 0]);
         frame.extend_from_slice(&[10, 9, 0, 1, 10, 9, 0, 2]);
         frame.extend((0..4 * self.ip_options).map(|_| 1));
         let sum = !slow_sum(&frame[l3..]);
