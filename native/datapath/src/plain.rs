@@ -18,3 +18,33 @@ pub fn cut(frame: &Frame<'_>, mut each: impl FnMut(&[u8]) -> Result<(), Drop>) -
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use ipop_base::VnetHeader;
+
+    use super::*;
+
+    fn all(frame: &Frame<'_>) -> Result<Vec<Vec<u8>>, Drop> {
+        let mut frames = Vec::new();
+        cut(frame, |bytes| {
+            frames.push(bytes.to_vec());
+            Ok(())
+        })?;
+        Ok(frames)
+    }
+
+    #[test]
+    fn what_is_plain_stays_as_it_is_and_what_is_not_a_frame_is_refused() {
+        let bytes: Vec<u8> = (0..100).collect();
+        assert_eq!(all(&Frame::plain(&bytes)), Ok(vec![bytes.clone()]));
+        let vnet = VnetHeader([1, 5, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(all(&Frame { vnet, ..Frame::plain(&bytes) }), Err(Drop::Malformed));
+    }
+
+    #[test]
+    fn it_ends_with_the_first_frame_that_is_refused() {
+        let bytes: Vec<u8> = (0..100).collect();
+        assert_eq!(cut(&Frame::plain(&bytes), |_| Err(Drop::TapWrite)), Err(Drop::TapWrite));
+    }
+}

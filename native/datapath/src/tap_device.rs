@@ -208,6 +208,8 @@ fn ioctl(file: &OwnedFd, what: libc::Ioctl, argument: usize) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
     use super::*;
 
     #[test]
@@ -218,5 +220,56 @@ mod tests {
         }
         let error = TapDevice::open("ipop0", 67).err().unwrap();
         assert_eq!(error.text, "cannot make tap 'ipop0': mtu 67 is not in 68-65521");
+    }
+
+    /// A device of which nothing is left but a datagram socket, and the other end.
+    fn device(uso: bool) -> (TapDevice, UnixDatagram) {
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        (TapDevice { name: "ipop0".into(), uso, file: RwLock::new(Some(ours.into())) }, theirs)
+    }
+
+    /// A super-frame of three datagrams of 100, 100 and 50 bytes on IPv4.
+    fn datagrams() -> (VnetHeader, Vec<u8>) {
+        let mut vnet = [1, 5, 0, 0, 0, 0, 0, 0, 0, 0];
+        for (at, value) in [(2, 42u16), (4, 100), (6, 34), (8, 6)] {
+            vnet[at..at + 2].copy_from_slice(&value.to_ne_bytes());
+        }
+        let mut bytes = vec![7; 14 + 20 + 8 + 250];
+        bytes[12..16].copy_from_slice(&[0x08, 0x00, 0x45, 0]);
+        bytes[16..18].copy_from_slice(&278u16.to_be_bytes());
+        bytes[20..24].copy_from_slice(&[0x40, 0, 64, 17]);
+        bytes[38..40].copy_from_slice(&258u16.to_be_bytes());
+        (VnetHeader(vnet), bytes)
+    }
+
+    fn written(tap: &UnixDatagram) -> Vec<Vec<u8>> {
+        let mut buf = [0; 1000];
+        std::iter::from_fn(|| tap.recv(&mut buf).ok().map(|length| buf[..length].to_vec())).collect()
+    }
+
+    #[test]
+    fn udp_super_frames_are_cut_for_a_kernel_that_does_not_take_them() {
+        let (vnet, bytes) = datagrams();
+        let frame = Frame { vnet, bytes: &bytes[..142], tail: &[IoSlice::new(&bytes[142..])], segments: 3 };
+        let (new, kernel) = device(true);
+        new.transmit(&frame).unwrap();
+        assert_eq!(written(&kernel), [[&vnet.0[..], &bytes].concat()]);
+        let (old, kernel) = device(false);
+        old.transmit(&frame).unwrap();
+        let written = written(&kernel);
+        assert_eq!(written.iter().map(Vec::len).collect::<Vec<_>>(), [152, 152, 102]);
+        assert!(written.iter().all(|write| write[..10] == [0; 10] && write[52..].iter().all(|byte| *byte == 7)));
+    }
+
+    #[test]
+    fn more_pieces_than_a_frame_may_have_are_refused() {
+        let (device, kernel) = device(true);
+        let bytes = [0; 14];
+        let tail = [IoSlice::new(&bytes); Frame::MAX_TAIL + 1];
+        let frame = |count| Frame { tail: &tail[..count], ..Frame::plain(&bytes) };
+        assert_eq!(device.transmit(&frame(Frame::MAX_TAIL + 1)), Err(Drop::TapWrite));
+        device.transmit(&frame(Frame::MAX_TAIL)).unwrap();
+        assert_eq!(written(&kernel)[0].len(), 10 + 14 * 65);
     }
 }

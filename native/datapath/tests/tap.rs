@@ -3,95 +3,12 @@
 
 mod common;
 
-use std::io::Write;
-use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use common::net::*;
 use common::*;
 use ipop_base::{Drop, RecordQueue, Worker};
 use ipop_datapath::{MemoryPort, OUT_FLOOD, Switch, Tap};
-
-/// Runs a test body in a fresh network namespace, which goes with its thread.
-fn in_namespace(body: impl FnOnce() + Send + 'static) {
-    // SAFETY: geteuid has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
-        let _ = writeln!(std::io::stderr(), "SKIPPED (not root): {:?}", std::thread::current().name());
-        return;
-    }
-    let thread = std::thread::spawn(|| {
-        // SAFETY: changes the namespace of this thread only.
-        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", std::io::Error::last_os_error());
-        body();
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn ip(arguments: &str) -> String {
-    let output = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();
-    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn exists(name: &str) -> bool {
-    Command::new("ip").args(["link", "show", "dev", name]).output().unwrap().status.success()
-}
-
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(started.elapsed() < Duration::from_secs(10), "waited 10 s for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// A packet socket on an interface: the host's side of a tap.
-struct Host(i32);
-
-impl Host {
-    fn on(name: &str) -> Self {
-        let all = (libc::ETH_P_ALL as u16).to_be();
-        let cname = std::ffi::CString::new(name).unwrap();
-        // SAFETY: sockaddr_ll is plain data, for which zeroes are a value; all pointers live through their calls.
-        unsafe {
-            let fd =
-                libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, all.into());
-            assert!(fd >= 0, "{}", std::io::Error::last_os_error());
-            let mut address: libc::sockaddr_ll = std::mem::zeroed();
-            address.sll_family = libc::AF_PACKET as u16;
-            address.sll_protocol = all;
-            address.sll_ifindex = libc::if_nametoindex(cname.as_ptr()) as i32;
-            let length = size_of::<libc::sockaddr_ll>() as u32;
-            assert_eq!(libc::bind(fd, (&raw const address).cast(), length), 0, "{}", std::io::Error::last_os_error());
-            Self(fd)
-        }
-    }
-
-    fn send(&self, frame: &[u8]) {
-        // SAFETY: sends bytes that live through the call.
-        let sent = unsafe { libc::send(self.0, frame.as_ptr().cast(), frame.len(), 0) };
-        assert_eq!(sent, frame.len() as isize, "{}", std::io::Error::last_os_error());
-    }
-
-    fn receive(&self) -> Option<Vec<u8>> {
-        let mut buf = vec![0; 65_535];
-        // SAFETY: receives into a buffer that lives through the call.
-        let length = unsafe { libc::recv(self.0, buf.as_mut_ptr().cast(), buf.len(), 0) };
-        usize::try_from(length).ok().map(|length| buf[..length].to_vec())
-    }
-}
-
-impl std::ops::Drop for Host {
-    fn drop(&mut self) {
-        // SAFETY: closes a descriptor that is ours.
-        unsafe { libc::close(self.0) };
-    }
-}
 
 struct Site {
     worker: Arc<Worker>,
@@ -110,6 +27,13 @@ fn site(mtu: u32) -> Site {
     let link = MemoryPort::open(&switch, true);
     [tap.port(), link.port()].iter().for_each(|port| switch.enable_port(*port, true).unwrap());
     Site { worker, queue, switch, tap, link }
+}
+
+impl std::ops::Drop for Site {
+    fn drop(&mut self) {
+        self.tap.close();
+        self.worker.stop();
+    }
 }
 
 #[test]
