@@ -41,7 +41,7 @@ fn other_frame() -> impl Strategy<Value = Vec<u8>> {
         vec![0x86, 0xdd, 0x60],
         vec![],
     ]);
-    (begin, vec(any::<u8>(), 0..3000)).prop_map(|(begin, rest)| [&[2; 12], &begin[..], &rest].concat())
+    (begin, vec(any::<u8>(), 2..3000)).prop_map(|(begin, rest)| [&[2; 12], &begin[..], &rest].concat())
 }
 
 /// As on a wire, less what means nothing: IPv4's identification where fragmenting is forbidden (RFC 6864), and the checksum over it.
