@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipop_base::{
@@ -26,6 +26,7 @@ fn note(text: &str) {
 /// Puts this thread, and all it starts, into a fresh network namespace with the address 10.99.0.1. None when not root.
 fn network() -> Option<MutexGuard<'static, ()>> {
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    worker();
     // SAFETY: takes no pointers; affects this thread only.
     if unsafe { libc::geteuid() } != 0 || unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
         note("SKIPPED: a network namespace needs root\n");
@@ -86,9 +87,14 @@ impl Ingress for SinkIngress {
     }
 }
 
-/// Links with a worker of their own.
+/// One for all tests, so that it does not count among the threads that come and go.
+fn worker() -> &'static Arc<Worker> {
+    static WORKER: LazyLock<Arc<Worker>> = LazyLock::new(|| Worker::start("test-path").unwrap());
+    &WORKER
+}
+
 fn start_links(queue: Arc<RecordQueue>) -> Arc<Links> {
-    Links::start(queue, Worker::start("test-path").unwrap()).unwrap()
+    Links::start(queue, worker().clone()).unwrap()
 }
 
 type Port = (Arc<dyn PortTransmit>, Arc<DropCounters>);
@@ -133,6 +139,13 @@ impl End {
         let link = links.open(&registrar, role, config).unwrap();
         let (transmit, drops) = registrar.port.into_inner().unwrap().unwrap();
         Self { links, queue, link, sink: registrar.sink, transmit, drops, records: VecDeque::new() }
+    }
+
+    /// Sends a frame at once.
+    fn send(&self, frame: &Frame<'_>) -> Result<(), Drop> {
+        let sent = self.transmit.transmit(frame);
+        self.transmit.flush();
+        sent
     }
 
     fn poll(&mut self) {
@@ -222,7 +235,7 @@ fn frames_and_messages_cross_both_ways_and_info_says_how() {
     let (mut a, mut b) = up();
     for len in [60, 1170, 1171, 1514, 9000] {
         for (from, to) in [(&a, &b), (&b, &a)] {
-            from.transmit.transmit(&Frame::plain(&frame(len))).unwrap();
+            from.send(&Frame::plain(&frame(len))).unwrap();
             wait_until("frame", || !to.sink.frames.lock().unwrap().is_empty());
             assert_eq!(to.sink.frames.lock().unwrap().pop(), Some(frame(len)));
         }
@@ -262,7 +275,7 @@ fn a_wrong_fingerprint_ends_the_link_with_its_name() {
         }
         let (judge, other) = if wrong_at_offerer { (&mut a, &mut b) } else { (&mut b, &mut a) };
         assert_eq!(judge.lost_code(other), "fingerprint");
-        assert_eq!(judge.transmit.transmit(&Frame::plain(&frame(60))), Err(Drop::LinkClosed));
+        assert_eq!(judge.send(&Frame::plain(&frame(60))), Err(Drop::LinkClosed));
     }
 }
 
@@ -282,7 +295,7 @@ fn the_other_side_learns_of_a_close_at_once() {
     let start = Instant::now();
     a.links.close(a.link).unwrap();
     assert_eq!(*a.sink.lost.lock().unwrap(), [a.link]);
-    assert_eq!(a.transmit.transmit(&Frame::plain(&frame(60))), Err(Drop::LinkClosed));
+    assert_eq!(a.send(&Frame::plain(&frame(60))), Err(Drop::LinkClosed));
     assert_eq!(a.links.info(a.link).unwrap_err().errno, libc::ENOENT);
     assert_eq!(b.lost_code(&mut a), "closed");
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
@@ -301,7 +314,7 @@ fn garbage_from_the_peer_is_counted_and_the_next_frame_arrives() {
         assert!(crate::agent::send(a.inner().track_id(), &packet));
     }
     wait_until("garbage counted", || b.drops.get(Drop::CarriageMalformed) == 3);
-    a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
+    a.send(&Frame::plain(&frame(60))).unwrap();
     wait_until("frame", || *b.sink.frames.lock().unwrap() == [frame(60)]);
 }
 
@@ -321,7 +334,7 @@ fn a_peer_with_ever_new_sources_is_given_up_before_they_fill_the_memory() {
     for ssrc in 1..=1025 {
         assert!(crate::agent::send(track, &from_source(ssrc)));
     }
-    a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
+    a.send(&Frame::plain(&frame(60))).unwrap();
     wait_until("frame", || *b.sink.frames.lock().unwrap() == [frame(60)]);
     for ssrc in 1026..=3000 {
         crate::agent::send(track, &from_source(ssrc));
@@ -369,13 +382,13 @@ const LOST_LEN: usize = 1100;
 fn arrives_after_losing(packets: u64, may_change_ssrc: bool) -> bool {
     let (a, b) = up();
     a.inner().replace_sender(may_change_ssrc);
-    a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
+    a.send(&Frame::plain(&frame(60))).unwrap();
     wait_until("first frame", || b.sink.frames.lock().unwrap().len() == 1);
     for _ in 0..packets {
-        a.transmit.transmit(&Frame::plain(&frame(LOST_LEN))).unwrap();
+        a.send(&Frame::plain(&frame(LOST_LEN))).unwrap();
     }
     for _ in 0..20 {
-        a.transmit.transmit(&Frame::plain(&frame(61))).unwrap();
+        a.send(&Frame::plain(&frame(61))).unwrap();
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(b.sink.frames.lock().unwrap().iter().all(|received| received.len() != LOST_LEN));
@@ -476,7 +489,7 @@ fn without_a_direct_path_frames_cross_through_a_turn_relay() {
     for (from, to) in [(&a, &b), (&b, &a)] {
         let kinds = ["local_type", "remote_type"];
         wait_until("relay known", || kinds.iter().any(|kind| from.info().get(kind) == Some("relay")));
-        from.transmit.transmit(&Frame::plain(&frame(1514))).unwrap();
+        from.send(&Frame::plain(&frame(1514))).unwrap();
         wait_until("frame", || *to.sink.frames.lock().unwrap() == [frame(1514)]);
     }
 }
@@ -493,6 +506,7 @@ fn more_than_both_ways_of_a_relay_can_carry_and_messages_stop_neither() {
         std::thread::spawn(move || {
             while Instant::now() < until {
                 let _ = transmit.transmit(&Frame::plain(&frame(1100)));
+                transmit.flush();
             }
         })
     };
@@ -513,7 +527,7 @@ fn more_than_both_ways_of_a_relay_can_carry_and_messages_stop_neither() {
         let before = received(to);
         wait_until("frames after the flood", || {
             std::thread::sleep(Duration::from_millis(10));
-            from.transmit.transmit(&Frame::plain(&frame(60))).is_ok() && received(to) > before + 100
+            from.send(&Frame::plain(&frame(60))).is_ok() && received(to) > before + 100
         });
     }
 }
@@ -536,7 +550,7 @@ fn a_link_whose_peer_falls_silent_is_lost_after_12_s_with_traffic() {
     assert!(Command::new("/usr/sbin/nft").arg(rules).status().unwrap().success());
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(11_500) {
-        a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
+        a.send(&Frame::plain(&frame(60))).unwrap();
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(a.lost_code(&mut b), "silent");
@@ -691,7 +705,7 @@ fn measure() {
         let (start, before) = (Instant::now(), b.sink.count.load(std::sync::atomic::Ordering::Relaxed));
         let mut sent = 0u64;
         while start.elapsed() < Duration::from_secs(3) {
-            a.transmit.transmit(&Frame::plain(&bytes)).unwrap();
+            a.send(&Frame::plain(&bytes)).unwrap();
             sent += 1;
         }
         let taken = start.elapsed().as_secs_f64();

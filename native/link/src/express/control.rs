@@ -297,7 +297,7 @@ fn probe(path: &mut Path, express: &Express, now: u64) {
         path.too_big(sender.size(), now);
     }
     if sent.datagrams > 0 {
-        path.sent(now);
+        path.sent();
     }
     while let Some(probe) = path.due(now) {
         if !sender.probe(probe.id, probe.size) {
