@@ -80,9 +80,9 @@ impl Answerer {
         }
     }
 
-    /// A datagram of this epoch was opened.
+    /// A datagram of this epoch was opened; of the epochs that are held, no two have the same low 8 bits.
     pub fn opened(&mut self, epoch: u32, now: u64, actions: &mut Vec<Action>) {
-        if let Some((_, seal)) = self.agreed.take_if(|(agreed, _)| *agreed == epoch) {
+        if let Some((epoch, seal)) = self.agreed.take_if(|(agreed, _)| *agreed as u8 == epoch as u8) {
             self.epochs.switch(epoch, seal, now, actions);
         }
     }

@@ -129,7 +129,8 @@ impl Exchange {
         actions
     }
 
-    /// A datagram of this epoch proved authentic. To be called at least for the first one of each epoch.
+    /// A datagram of this epoch proved authentic; its low 8 bits are enough, as the wire has no more. To be called at least for the first one of
+    /// each epoch.
     pub fn opened(&mut self, epoch: u32, now: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         if let Side::Answerer(side) = &mut self.0 {

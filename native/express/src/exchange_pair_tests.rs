@@ -128,7 +128,7 @@ impl Pair {
             assert_eq!(epoch, datagram.epoch, "8 bits tell the epochs apart");
             let body = key.open(&[0; 12], datagram.counter, &mut datagram.bytes).expect("both have the same keys");
             assert_eq!(body, b"frame");
-            let actions = side.exchange.opened(epoch, self.now);
+            let actions = side.exchange.opened(u32::from(epoch as u8), self.now);
             self.apply(to, actions);
         }
     }

@@ -161,6 +161,19 @@ fn an_answerer_asks_when_the_offerer_is_late_and_gives_up_after_160_s() {
 }
 
 #[test]
+fn an_answerer_asks_at_most_3_times_for_one_epoch() {
+    let mut pair = pair();
+    pair.run(100);
+    let answerer = pair.sides[ANSWERER].exchange();
+    let mut asks = 0;
+    for now in (100..100_000).step_by(100) {
+        answerer.unknown();
+        asks += answerer.tick(0, now, &SystemRandom::new()).len();
+    }
+    assert_eq!(asks, 3);
+}
+
+#[test]
 fn aes_is_agreed_on_only_when_both_have_it() {
     let (all, always) = (Ciphers::ALL, Ciphers::ALWAYS);
     for (offerer, answerer, expected) in [

@@ -148,18 +148,29 @@ fn answers_of_another_size_id_or_twice_count_for_nothing() {
 #[test]
 fn a_path_that_never_answers_is_closed_after_3_s_and_tried_again_after_10_s_30_s_and_every_60_s() {
     let mut sim = Sim::new(0);
-    sim.run(2_999);
-    assert_eq!(sim.path.why(), "probing the direct path");
     sim.run(3_000);
+    assert_eq!(sim.path.why(), "probing the direct path");
+    sim.run(3_001);
     assert_eq!((sim.path.size(), sim.path.why()), (None, "no answer to probes on the direct path"));
     sim.run(250_000);
-    let begins = [1, 13_000, 46_000, 109_000, 172_000, 235_000];
+    let begins = [1, 13_001, 46_001, 109_001, 172_001, 235_001];
     let expected: Vec<u64> = begins.iter().flat_map(|at| [*at, at + 200, at + 600]).collect();
     assert_eq!(sim.times(1472), expected);
     assert_eq!(sim.probes.len(), expected.len() * IPV4_SIZES.len());
     sim.takes = 1500;
     sim.run(300_000);
     assert_eq!(sim.path.size(), Some(1472));
+}
+
+#[test]
+fn who_begins_to_send_probes_late_waits_3_s_from_then_on() {
+    let mut path = Path::new(false, 1, PathParams::default(), 0);
+    assert_eq!(std::iter::from_fn(|| path.due(10_000)).count(), IPV4_SIZES.len());
+    assert_eq!((path.why(), path.next_ms()), ("probing the direct path", 10_200));
+    for now in [10_200, 10_600] {
+        assert_eq!(std::iter::from_fn(|| path.due(now)).count(), IPV4_SIZES.len());
+    }
+    assert_eq!((path.why(), path.next_ms()), ("probing the direct path", 13_000));
 }
 
 #[test]
@@ -256,26 +267,37 @@ fn emsgsize_takes_the_next_smaller_size_at_once_until_one_fits() {
 }
 
 #[test]
-fn emsgsize_for_a_datagram_that_was_on_its_way_before_the_size_fell_changes_nothing() {
+fn emsgsize_for_a_datagram_that_was_made_before_the_size_fell_changes_nothing() {
     let mut sim = Sim::new(1500);
     sim.run(100);
-    sim.path.too_big(1472, 100);
-    sim.path.too_big(1472, 100);
-    assert_eq!(sim.path.size(), Some(1464));
+    for (refused, size) in [(1472, 1464), (1464, 1452), (1472, 1452)] {
+        sim.path.too_big(refused, 100);
+        assert_eq!(sim.path.size(), Some(size));
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_is_not_probed_and_older_answers_do_not_raise_above_it() {
+    let mut path = Path::new(false, 7, PathParams::default(), 0);
+    let [largest, next] = [(); 2].map(|()| path.due(0).expect("probes"));
+    path.too_big(next.size, 0);
+    path.too_big(1300, 0);
+    let left: Vec<_> = std::iter::from_fn(|| path.due(0)).collect();
+    assert_eq!(left.iter().map(|probe| probe.size).collect::<Vec<_>>(), [1280, 1252, 1200]);
+    path.answered(left[0].id, left[0].size, 20);
+    path.answered(largest.id, largest.size, 21);
+    assert_eq!(path.size(), Some(1280));
 }
 
 #[test]
 fn a_path_that_moved_is_closed_until_the_new_one_answers_and_old_answers_do_not_count() {
     let mut sim = Sim::new(1500);
-    sim.run(100);
-    let probes = std::mem::take(&mut sim.probes);
-    sim.path.moved(true, 100);
+    sim.run(15_060);
+    let old = *sim.answers.front().expect("the probe of 15 041 ms is under way");
+    sim.path.moved(true, 15_060);
+    sim.path.answered(old.1.id, old.1.size, 15_060);
     assert_eq!((sim.path.size(), sim.path.why()), (None, "probing the direct path"));
-    for (at, (_, size)) in probes.iter().enumerate() {
-        sim.path.answered((u32::MAX - 5).wrapping_add(at as u32), *size, 101);
-    }
-    assert_eq!(sim.path.size(), None);
-    sim.run(141);
+    sim.run(15_101);
     assert_eq!(sim.path.size(), Some(1452), "IPv6");
 }
 
