@@ -16,8 +16,9 @@ use crate::port::PortKind;
 use crate::switch::Switch;
 use crate::tap_device::TapDevice;
 
-/// Frames read before others have their turn.
+/// Frames read before others have their turn, and bytes: super-frames take links longer.
 const BATCH: usize = 64;
+const BATCH_BYTES: usize = 256 << 10;
 
 /// A tap device that is a port of a switch; disabled at first. It is not persistent: it goes with this object.
 pub struct Tap {
@@ -120,9 +121,13 @@ impl Source for Reader {
 
 impl Reader {
     fn read_batch(&mut self) -> io::Result<()> {
-        for _ in 0..BATCH {
+        let (mut frames, mut bytes) = (0, 0);
+        while frames < BATCH && bytes < BATCH_BYTES {
             match self.device.read(&mut self.buf) {
-                Ok(length) => self.input(length),
+                Ok(length) => {
+                    (frames, bytes) = (frames + 1, bytes + length);
+                    self.input(length);
+                }
                 Err(cause) if is_later(&cause) => return Ok(()),
                 Err(cause) => return Err(cause),
             }
