@@ -261,11 +261,9 @@ impl Path {
             State::Open { size, .. } => size,
             State::Opening { .. } | State::Closed { .. } => 0,
         };
-        if let State::Opening { until_ms } = &mut self.state
-            && burst.round == 0
-        {
+        if burst.round == 0 && matches!(self.state, State::Opening { .. }) {
             // From the first probe on: a caller that has no key yet begins later.
-            *until_ms = now.saturating_add(OPEN_MS);
+            self.state = State::Opening { until_ms: now.saturating_add(OPEN_MS) };
         }
         self.queue.extend(self.sizes.iter().filter(|&&size| size > above && size <= burst.top));
         self.burst = ROUNDS_MS.get(burst.round).map(|wait_ms| Burst {
