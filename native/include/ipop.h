@@ -175,7 +175,7 @@ int ipop_link_open(int sw, int role, const uint8_t *config, int len);
 int ipop_link_remote(int link, const uint8_t *config, int len);
 /* One candidate of the peer, RFC 8839 without `a=`. Before ipop_link_remote it is kept (<= 64). */
 int ipop_link_candidate(int link, const uint8_t *candidate, int len);
-/* Sends a message (<= 16 KiB) on the control channel. -ENOTCONN, -EAGAIN over 64 KiB waiting. */
+/* Sends a message (<= 16 KiB, a JSON object: the others are native's own) on the control channel. -EINVAL, -ENOTCONN, -EAGAIN over 64 KiB waiting. */
 int ipop_link_send(int link, const uint8_t *message, int len);
 /* Begins with the express carriage (PROTOCOL 5) on a link that is up: keys, probes, and frames as soon as the direct path takes them; until then,
  * and wherever it does not, frames go by SRTP. Once a link, on both sides. Text map: local, peer (node ids, 40 hex digits), generation (of the

@@ -182,6 +182,11 @@ impl Receiver {
         self.reporter.due(now_ms)
     }
 
+    /// When a report or the end of a reassembly is due next.
+    pub fn next_ms(&self) -> u64 {
+        self.reporter.next_ms().min(self.reassembly.next_ms())
+    }
+
     /// The report to send now.
     pub fn report(&mut self, now_ms: u64) -> Report {
         self.reporter.report(now_ms)

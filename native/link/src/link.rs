@@ -16,7 +16,7 @@ mod events;
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipop_base::{
     Drop, DropCounters, Error, Frame, FrameSink, Handle, PortTransmit, RecordQueue, RecordType, Result, TextMapWriter,
@@ -46,6 +46,9 @@ const MAX_WAITING: usize = 64 * 1024;
 const MAX_MESSAGES: u32 = 200;
 /// How often the selected pair is looked up again, for `info`.
 const PAIR_REFRESH_MS: u64 = 5_000;
+/// How long the timer sleeps at most, and how long while candidates are held back or a report waits for the sender.
+const IDLE_TICK_MS: u64 = 60_000;
+const HELD_TICK_MS: u64 = 50;
 /// How often the way of the link's media is asked for while it is not known.
 const ROUTE_RETRY_MS: u64 = 1_000;
 /// Messages of the peer's key exchange that wait until this side begins with its own.
@@ -390,6 +393,10 @@ impl Link {
 
     /// Sends a message on the control channel.
     pub fn send_message(&self, message: &[u8]) -> Result<()> {
+        if message.first() != Some(&b'{') {
+            // The others are native's own, and the peer would take them for such.
+            return Err(Error::new(libc::EINVAL, "a control message is a JSON object"));
+        }
         if message.len() > MAX_MESSAGE {
             return Err(Error::new(
                 libc::EMSGSIZE,
@@ -462,9 +469,15 @@ impl Link {
         }
     }
 
-    /// Reports, silence and reassembly time: every 50 ms, on the timer thread.
-    pub fn tick(&self) {
+    /// Something for `tick` to see.
+    pub fn wake_timer(&self) {
+        self.timer.wake();
+    }
+
+    /// Reports, silence, reassembly and express: on the timer thread. Returns how long nothing else is due.
+    pub fn tick(&self) -> Duration {
         let phase = self.phase();
+        let mut next = IDLE_TICK_MS;
         // Also when up: the first pair that works may be a relayed one, and the direct one needs these candidates.
         if matches!(phase, Phase::Connecting | Phase::Up)
             && !lock(&self.signal).released
@@ -472,36 +485,47 @@ impl Link {
         {
             self.release(&slot);
         }
-        if phase != Phase::Up {
-            return;
+        if matches!(phase, Phase::Connecting | Phase::Up) && !lock(&self.signal).released {
+            next = HELD_TICK_MS;
         }
-        let now = self.now_ms();
+        if phase == Phase::Up {
+            next = next.min(self.tick_up(self.now_ms()));
+        }
+        Duration::from_millis(next)
+    }
+
+    fn tick_up(&self, now: u64) -> u64 {
         if self.exhausted.load(Ordering::Relaxed) {
-            return self.lose("ssrc-exhausted", "the peer reported nothing over 1024 changes of SSRC");
+            self.lose("ssrc-exhausted", "the peer reported nothing over 1024 changes of SSRC");
+            return IDLE_TICK_MS;
         }
         if self.silence.is_lost(now) {
             let text = format!("nothing was heard from the peer for {} s", self.silence.silent_ms(now) / 1000);
-            return self.lose("silent", &text);
+            self.lose("silent", &text);
+            return IDLE_TICK_MS;
         }
-        {
+        let mut due = {
             let mut receiver = lock(&self.receiver);
             receiver.expire(now, &self.drops);
             if receiver.report_due(now) {
                 *lock(&self.report_due) = Some(receiver.report(now));
             }
-        }
-        self.tick_express(now);
+            receiver.next_ms().min(self.silence.next_ms())
+        };
+        due = due.min(self.tick_express(now));
         // When it is taken, a frame is on its way, and takes the report along.
-        if let Ok(mut sender) = self.sender.try_lock() {
-            self.send_report(&mut sender, now);
+        match self.sender.try_lock() {
+            Ok(mut sender) => self.send_report(&mut sender, now),
+            Err(_) => due = due.min(now + HELD_TICK_MS),
         }
         if now.saturating_sub(self.pair_refreshed_ms.load(Ordering::Relaxed)) >= PAIR_REFRESH_MS {
             self.refresh_pair(now);
         }
+        due.saturating_sub(now)
     }
 
     /// Finds out where media goes, now and then: the socket is read in trains, and express follows.
-    fn tick_route(&self, now: u64) -> Option<Route> {
+    fn tick_route(&self, now: u64) -> (Option<Route>, u64) {
         let route = *lock(&self.route);
         match route {
             Some(route) if !self.in_trains.swap(true, Ordering::Relaxed) => juice_socket::read_in_trains(&route),
@@ -512,24 +536,26 @@ impl Link {
             }
             _ => {}
         }
-        route
+        let next = if route.is_none() { now + ROUTE_RETRY_MS } else { u64::MAX };
+        (route, next)
     }
 
-    fn tick_express(&self, now: u64) {
-        let route = self.tick_route(now);
+    fn tick_express(&self, now: u64) -> u64 {
+        let (route, next) = self.tick_route(now);
         let mut keying = lock(&self.keying);
-        let Keying::Running(control) = &mut *keying else { return };
+        let Keying::Running(control) = &mut *keying else { return next };
         if let Some(route) = route {
             control.routed(route);
         }
         let channel = self.channel.load(Ordering::Acquire);
         // What the channel has no room for is lost: the exchange repeats.
-        control.tick(now, &mut |message| {
+        let due = control.tick(now, &mut |message| {
             let _ = agent::send(channel, message);
         });
         if let Some(express) = control.express() {
             self.express.get_or_init(|| express.clone());
         }
+        next.min(due)
     }
 
     /// The express carriage, while frames go by it.
@@ -594,7 +620,10 @@ impl PortTransmit for Link {
             match express.sender().frame(frame) {
                 // Closed a moment ago.
                 Err(Drop::LinkClosed) => {}
-                result => return result,
+                result => {
+                    express.used();
+                    return result;
+                }
             }
         }
         self.transmit_srtp(frame)

@@ -241,10 +241,12 @@ fn frames_and_messages_cross_both_ways_and_info_says_how() {
         }
     }
     a.links.send(a.link, b"{\"type\":\"hello\"}").unwrap();
-    b.links.send(b.link, &frame(16 * 1024)).unwrap();
+    let message = |length: usize| [b"{", &frame(length)[1..]].concat();
+    b.links.send(b.link, &message(16 * 1024)).unwrap();
     assert_eq!(b.wait(&mut a, RecordType::LinkMessage), b"{\"type\":\"hello\"}");
-    assert_eq!(a.wait(&mut b, RecordType::LinkMessage), frame(16 * 1024));
-    assert_eq!(a.links.send(a.link, &frame(16 * 1024 + 1)).unwrap_err().errno, libc::EMSGSIZE);
+    assert_eq!(a.wait(&mut b, RecordType::LinkMessage), message(16 * 1024));
+    assert_eq!(a.links.send(a.link, &message(16 * 1024 + 1)).unwrap_err().errno, libc::EMSGSIZE);
+    assert_eq!(a.links.send(a.link, &frame(9)).unwrap_err().errno, libc::EINVAL);
     let info = a.info();
     assert_eq!((info.get("state"), info.get("local_type")), (Some("up"), Some("host")));
     assert!(info.get("remote").unwrap().starts_with("10.99.0.1:") || info.get("remote").unwrap().starts_with('['));

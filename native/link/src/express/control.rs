@@ -21,6 +21,8 @@ use crate::workers::Timer;
 const MAX_MESSAGES: usize = 16;
 /// While nothing is sent: ICE's own checks keep NATs open meanwhile.
 const IDLE_PROBE_MS: u64 = 15_000;
+/// How often is looked whether frames went by express.
+const USED_MS: u64 = 1_000;
 /// As WireGuard: an hour of traffic is never under one key.
 const REKEY_MS: u64 = 120_000;
 const REKEY_DATAGRAMS: u64 = 1 << 40;
@@ -173,8 +175,8 @@ impl Control {
         self.act(actions, send);
         let next = self.exchange.next_ms();
         let (Some(path), Some(express)) = (&mut self.path, &self.express) else { return next };
-        probe(path, express, now);
-        next.min(path.next_ms())
+        let is_used = probe(path, express, now);
+        next.min(path.next_ms()).min(if is_used { now + USED_MS } else { u64::MAX })
     }
 
     /// Gives the socket back. Waits for the worker.
@@ -205,6 +207,7 @@ impl Control {
             timer: self.around.timer.clone(),
             clock: self.around.clock,
             open: AtomicBool::new(false),
+            in_use: AtomicBool::new(false),
             sender: Mutex::new(sender),
             keys: Mutex::new(NewKeys { opened: std::mem::take(&mut self.early_open), forgotten: Vec::new() }),
             keys_version: AtomicU64::new(1),
@@ -286,11 +289,11 @@ impl Drop for Control {
     }
 }
 
-/// Sends the probes that are due, and lets frames go by express, or not.
-fn probe(path: &mut Path, express: &Express, now: u64) {
+/// Sends the probes that are due, and lets frames go by express, or not. True: frames went since the last time.
+fn probe(path: &mut Path, express: &Express, now: u64) -> bool {
     let mut sender = express.sender();
     if !sender.has_key() {
-        return;
+        return false;
     }
     let sent = sender.take_sent();
     if sent.too_big {
@@ -312,7 +315,10 @@ fn probe(path: &mut Path, express: &Express, now: u64) {
     express.open.store(open, Ordering::Release);
     if sent.datagrams > 0 {
         express.silence.asked(now);
+    } else {
+        express.in_use.store(false, Ordering::Relaxed);
     }
+    sent.datagrams > 0
 }
 
 fn is_ipv6(address: &Address) -> bool {

@@ -52,6 +52,8 @@ pub struct Express {
     timer: Arc<Timer>,
     clock: Instant,
     open: AtomicBool,
+    /// Frames went this way since the control last looked, or it will look within a second.
+    in_use: AtomicBool,
     sender: Mutex<Sender>,
     keys: Mutex<NewKeys>,
     /// How often keys came or went.
@@ -92,6 +94,13 @@ impl Express {
     /// The sender.
     pub fn sender(&self) -> MutexGuard<'_, Sender> {
         lock(&self.sender)
+    }
+
+    /// Frames went this way: after a while without, the path is confirmed soon.
+    pub fn used(&self) {
+        if !self.in_use.load(Ordering::Relaxed) && !self.in_use.swap(true, Ordering::Relaxed) {
+            self.timer.wake();
+        }
     }
 
     /// Datagrams opened so far.

@@ -114,6 +114,7 @@ impl Link {
         self.silence.heard(now);
         if self.enter(Phase::Up) {
             self.refresh_pair(now);
+            self.timer.wake();
             self.queue.push(RecordType::LinkUp, self.handle, &[&self.info()]);
             let mut control = lock(&self.control);
             control.up = true;
@@ -177,11 +178,14 @@ impl Link {
         let now = self.now_ms();
         self.rtp_received.fetch_add(packets.len() as u64, Ordering::Relaxed);
         let mut receiver = lock(&self.receiver);
+        let due = receiver.next_ms();
+        let mut reports = false;
         let mut join = Join::new(ingress.takes_uso());
         let mut input = |frame: &Frame<'_>| ingress.input(frame);
         for packet in packets {
-            let (received, due) = receiver.packet(packet, now, &self.drops);
-            if due {
+            let (received, report_now) = receiver.packet(packet, now, &self.drops);
+            if report_now {
+                reports = true;
                 *lock(&self.report_due) = Some(receiver.report(now));
             }
             match received {
@@ -201,8 +205,12 @@ impl Link {
         }
         join.flush(&mut input);
         ingress.flush();
+        let is_due_earlier = reports || receiver.next_ms() < due;
         let too_many = receiver.has_too_many_sources();
         drop(receiver);
+        if is_due_earlier {
+            self.timer.wake();
+        }
         if too_many {
             self.lose("ssrc-exhausted", "the peer used more SSRCs than a link may have");
         }
