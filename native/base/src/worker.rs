@@ -133,9 +133,11 @@ impl Worker {
         }
     }
 
-    fn unwatch(&self, fd: RawFd) {
+    /// Drops a source, if it is still there.
+    fn forget(&self, sources: &mut HashMap<u64, Box<dyn Source>>, token: u64) {
+        let Some(source) = sources.remove(&token) else { return };
         // SAFETY: deleting takes no event. A descriptor that is gone was unwatched by the kernel.
-        unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, std::ptr::null_mut()) };
+        unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, source.fd(), std::ptr::null_mut()) };
     }
 
     fn wake(&self) {
@@ -157,11 +159,8 @@ impl Worker {
                     if !self.change(&mut sources) {
                         return;
                     }
-                } else if let Some(source) = sources.get_mut(&token)
-                    && !source.ready()
-                {
-                    self.unwatch(source.fd());
-                    sources.remove(&token);
+                } else if sources.get_mut(&token).is_some_and(|source| !source.ready()) {
+                    self.forget(&mut sources, token);
                 }
             }
         }
@@ -180,11 +179,7 @@ impl Worker {
             (std::mem::take(&mut state.added), std::mem::take(&mut state.removed), state.asked)
         };
         sources.extend(added);
-        for token in removed {
-            if let Some(source) = sources.remove(&token) {
-                self.unwatch(source.fd());
-            }
-        }
+        removed.into_iter().for_each(|token| self.forget(sources, token));
         lock(&self.state).done = asked;
         self.changed.notify_all();
         true

@@ -23,11 +23,6 @@ const MAX_MESSAGES: usize = 16;
 const IDLE_PROBE_MS: u64 = 15_000;
 /// How often is looked whether frames went by express.
 const USED_MS: u64 = 1_000;
-/// As WireGuard: an hour of traffic is never under one key.
-const REKEY_MS: u64 = 120_000;
-const REKEY_DATAGRAMS: u64 = 1 << 40;
-const KEEP_MS: u64 = 30_000;
-
 /// What the link lends.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -54,7 +49,7 @@ pub struct Settings {
 impl Settings {
     /// The usual ones.
     pub fn new(role: Role, binding: Binding) -> Self {
-        Self { role, binding, ciphers: Ciphers::here(), rekey_ms: REKEY_MS }
+        Self { role, binding, ciphers: Ciphers::here(), rekey_ms: Params::default().rekey_ms }
     }
 }
 
@@ -74,6 +69,8 @@ pub struct Control {
     token: Option<Token>,
     /// Why express cannot be had, in words.
     fault: Option<String>,
+    /// Why there is no key to seal with, until there is one again.
+    unkeyed: Option<String>,
     cipher: &'static str,
     epoch: u32,
 }
@@ -81,15 +78,12 @@ pub struct Control {
 impl Control {
     /// Begins to agree on keys.
     pub fn new(around: Surroundings, settings: Settings) -> Self {
+        let usual = Params::default();
         let params = Params {
             ciphers: settings.ciphers,
             rekey_ms: settings.rekey_ms,
-            rekey_datagrams: REKEY_DATAGRAMS,
-            keep_ms: KEEP_MS.min(settings.rekey_ms * 2),
-            timeout_ms: 5_000,
-            attempts: 3,
-            least_ms: 1_000,
-            pause_ms: 30_000,
+            least_ms: usual.least_ms.min(settings.rekey_ms / 2),
+            ..usual
         };
         let now = around.clock.elapsed().as_millis() as u64;
         Self {
@@ -105,6 +99,7 @@ impl Control {
             express: None,
             token: None,
             fault: None,
+            unkeyed: None,
             cipher: "",
             epoch: 0,
         }
@@ -142,7 +137,7 @@ impl Control {
 
     /// Why frames go as they do, in words.
     pub fn why(&self) -> &str {
-        match (&self.fault, &self.path) {
+        match (self.fault.as_ref().or(self.unkeyed.as_ref()), &self.path) {
             (Some(fault), _) => fault,
             _ if self.is_relayed => "the link goes by a relay",
             (None, None) => "the path is not known yet",
@@ -175,8 +170,11 @@ impl Control {
         self.act(actions, send);
         let next = self.exchange.next_ms();
         let (Some(path), Some(express)) = (&mut self.path, &self.express) else { return next };
-        let is_used = probe(path, express, now);
-        next.min(path.next_ms()).min(if is_used { now + USED_MS } else { u64::MAX })
+        match probe(path, express, now) {
+            // Probes are sealed, too.
+            None => next,
+            Some(is_used) => next.min(path.next_ms()).min(if is_used { now + USED_MS } else { u64::MAX }),
+        }
     }
 
     /// Gives the socket back. Waits for the worker.
@@ -243,10 +241,9 @@ impl Control {
         if let Some(path) = &mut self.path {
             answers.iter().for_each(|answer| path.answered(answer.id, answer.size, now));
         }
-        if first_of.is_some_and(|number| self.epoch as u8 != number) {
-            // The exchange knows epochs whole; of the two that are held, this is the newer one.
-            let next = self.epoch.wrapping_add(1);
-            let actions = self.exchange.opened(next, now);
+        if let Some(number) = first_of {
+            // The wire's eight bits are enough for the exchange.
+            let actions = self.exchange.opened(u32::from(number), now);
             self.act(actions, send);
         }
         if unknown_epoch {
@@ -263,6 +260,7 @@ impl Control {
                     None => self.early_open.push((epoch as u8, key)),
                 },
                 Action::Seal(epoch, key) => {
+                    self.unkeyed = None;
                     (self.cipher, self.epoch) = (key.cipher().name(), epoch);
                     match &self.express {
                         Some(express) => express.sender().rekey(epoch as u8, key),
@@ -275,8 +273,12 @@ impl Control {
                 },
                 Action::Refused(_) => self.around.drops.count(ipop_base::Drop::CarriageMalformed),
                 Action::Failed(text) => {
-                    self.fault = Some(text);
-                    self.close();
+                    self.unkeyed = Some(text);
+                    self.early_seal = None;
+                    if let Some(express) = &self.express {
+                        express.open.store(false, Ordering::Release);
+                        express.sender().forget_key();
+                    }
                 }
             }
         }
@@ -289,11 +291,12 @@ impl Drop for Control {
     }
 }
 
-/// Sends the probes that are due, and lets frames go by express, or not. True: frames went since the last time.
-fn probe(path: &mut Path, express: &Express, now: u64) -> bool {
+/// Sends the probes that are due, and lets frames go by express, or not. True: frames went since the last time; None: there
+/// is no key.
+fn probe(path: &mut Path, express: &Express, now: u64) -> Option<bool> {
     let mut sender = express.sender();
     if !sender.has_key() {
-        return false;
+        return None;
     }
     let sent = sender.take_sent();
     if sent.too_big {
@@ -318,7 +321,7 @@ fn probe(path: &mut Path, express: &Express, now: u64) -> bool {
     } else {
         express.in_use.store(false, Ordering::Relaxed);
     }
-    sent.datagrams > 0
+    Some(sent.datagrams > 0)
 }
 
 fn is_ipv6(address: &Address) -> bool {

@@ -111,6 +111,12 @@ impl Sender {
         self.counter = 0;
     }
 
+    /// Seals nothing any more, until `rekey`.
+    pub fn forget_key(&mut self) {
+        self.flush();
+        self.key = None;
+    }
+
     /// Where datagrams go.
     pub fn to(&self) -> Address {
         self.to
