@@ -58,6 +58,19 @@ const suites: readonly Suite[] = [
     command: ['cargo', 'test', '--locked', '--workspace', '--manifest-path', 'native/Cargo.toml', '--no-fail-fast'],
     count: countCargo,
   },
+  {
+    name: 'lab',
+    command: [
+      'cargo',
+      'test',
+      '--locked',
+      '--manifest-path',
+      'tests/lab/wan/Cargo.toml',
+      '--target-dir',
+      'build/lab-wan',
+    ],
+    count: countCargo,
+  },
   {name: 'integration', command: ava('--config', 'tests/integration/ava.config.js'), count: countTap},
   {
     name: 'runtime',

@@ -33,10 +33,11 @@ export class World {
     this.sites = plan.map((options) => new Site(lab, this.internet, options));
   }
 
-  /** Builds it; both servers listen when it resolves. */
+  /** Builds it; both servers listen and every WAN forwards when it resolves. */
   static async build(lab: Lab, plan: readonly SiteOptions[] = THREE_SITES): Promise<World> {
     const world = new World(lab, plan);
-    await Promise.all([world.xmpp.start(), world.turn.start()]);
+    const wans = world.sites.filter((site) => site.options.wan !== undefined).map((site) => site.wan.start());
+    await Promise.all([world.xmpp.start(), world.turn.start(), ...wans]);
     return world;
   }
 
