@@ -44,6 +44,7 @@ export class Daemon {
   #running: Config;
   #isConverging = false;
   #problems: readonly string[] | undefined;
+  #stateProblem: string | undefined;
   #generation = 0;
   #stopping = false;
   #stopped: Promise<unknown> = Promise.resolve();
@@ -98,6 +99,11 @@ export class Daemon {
       for (const network of this.#networks) if (network.handleEvent(event, now)) break;
     }
     this.#settle();
+  }
+
+  /** Why this start's number is not stored, for the status; undefined once it is. */
+  setStateProblem(problem: string | undefined): void {
+    this.#stateProblem = problem;
   }
 
   handleTimer(): void {
@@ -218,6 +224,7 @@ export class Daemon {
       uptimeSec: Math.floor((now - this.#startedAt) / 1000),
       node: {id, name: this.#running.name},
       ...(this.#problems ? {configProblems: this.#problems} : {}),
+      ...(this.#stateProblem === undefined ? {} : {stateProblem: this.#stateProblem}),
       networks: this.#networks.map((one) => partsOf(one, native, now)),
       process: native.processCounters(),
     });

@@ -21,6 +21,7 @@ export const HEALTH_CODES = {
   'peer-down': 'error',
   'no-peers': 'warning',
   'relay-in-use': 'warning',
+  'state-not-stored': 'warning',
   'records-dropped': 'warning',
 } as const satisfies Readonly<Record<string, Severity>>;
 
@@ -55,6 +56,10 @@ export function healthOf(status: Judged): HealthItem[] {
   if (wrong !== undefined) {
     const more = others.length > 0 ? ` (and ${others.length} more)` : '';
     add('config-wrong', '', `${wrong}${more}: what runs is not what the file says; correct it, then ipop reload`);
+  }
+  if (status.stateProblem !== undefined) {
+    const way = 'free space there, or make the folder writable; until then peers may refuse this node after a restart';
+    add('state-not-stored', '', `${status.stateProblem}: ${way}`);
   }
   const {recordsDropped} = status.process;
   if (recordsDropped > 0) {

@@ -14,6 +14,8 @@ export interface Status {
   readonly networks: readonly NetworkStatus[];
   /** Why what runs is not what the file said at the last reload, a sentence each; absent once a reload was good. */
   readonly configProblems?: readonly string[];
+  /** Why the state folder could not be written, a sentence; absent while it can. */
+  readonly stateProblem?: string;
   /** Problems, worst first; empty when all is well. */
   readonly health: readonly HealthItem[];
   readonly process: {

@@ -82,6 +82,16 @@ test('lost records are a warning of the whole process', (t) => {
   t.is(exitCodeOf(status), 0);
 });
 
+test('a start number that could not be stored is a warning of the whole process, with the way out', (t) => {
+  const status = buildStatus({...healthyParts(), stateProblem: "cannot write '/x/boot': No space left on device"});
+  t.deepEqual(
+    status.health.map(({code, network}) => [code, network]),
+    [['state-not-stored', '']],
+  );
+  t.regex(status.health[0]?.text ?? '', /^cannot write '\/x\/boot': No space left on device: free space there/);
+  t.is(exitCodeOf(status), 0);
+});
+
 test('a peer that left but is still linked is no problem', (t) => {
   t.deepEqual(buildStatus(withPeers([peerPart('cabin', 1, {present: false})])).health, []);
 });
