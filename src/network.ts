@@ -293,17 +293,27 @@ export class Network {
   }
 
   #makeLinks(generation: number): LinkManager {
-    const {native, crypto, self} = this.#deps;
+    const {crypto, self} = this.#deps;
     const {room, stun, turn} = this.config;
     const deps: LinkManagerDeps = {
       ...crypto,
       self: {...self, name: this.#name},
       network: room.jid,
       servers: {stun, turn},
-      isOverlay: (address) => native.addressOverlay(address),
+      isOverlay: (address) => this.#isOverlay(address),
       log: (level, text) => this.#logLink(level, text),
     };
     return new LinkManager(deps, {generation});
+  }
+
+  /** An address that cannot be judged just now is not used: a link inside another one would never end. */
+  #isOverlay(address: string): boolean {
+    try {
+      return this.#deps.native.addressOverlay(address);
+    } catch (error) {
+      this.#logLink('warning', `address ${address} is not used: ${textOf(error)}`);
+      return true;
+    }
   }
 
   #configureLinks(): void {

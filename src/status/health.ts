@@ -10,6 +10,7 @@ type Severity = HealthItem['severity'];
 /** Every code with its severity. error: the exit code of `ipop status` is not 0. */
 export const HEALTH_CODES = {
   'config-wrong': 'error',
+  'few-descriptors': 'error',
   'clock-wrong': 'error',
   'xmpp-certificate': 'error',
   'xmpp-auth': 'error',
@@ -40,6 +41,15 @@ const AUTH_CODES = [
   'server-signature',
 ];
 
+/** A link or a connection needs several. */
+export const FEW_DESCRIPTORS = 8;
+
+/** The sentence for the log and for health. */
+export function fewDescriptors(free: number, limit: number): string {
+  const left = free === 0 ? `no file descriptor of ${limit} is left` : `${free} of ${limit} file descriptors are left`;
+  return `${left}: new links and connections fail until there are more; raise the limit (ulimit -n, LimitNOFILE=)`;
+}
+
 export type HealthCode = keyof typeof HEALTH_CODES;
 
 /** All problems, worst first: in the order of HEALTH_CODES, then of networks and peers. */
@@ -61,7 +71,8 @@ export function healthOf(status: Judged): HealthItem[] {
     const way = 'free space there, or make the folder writable; until then peers may refuse this node after a restart';
     add('state-not-stored', '', `${status.stateProblem}: ${way}`);
   }
-  const {recordsDropped} = status.process;
+  const {recordsDropped, descriptorsFree, descriptorLimit} = status.process;
+  if (descriptorsFree < FEW_DESCRIPTORS) add('few-descriptors', '', fewDescriptors(descriptorsFree, descriptorLimit));
   if (recordsDropped > 0) {
     const text = `${recordsDropped} records from native were lost because the daemon was too slow: see whether the CPU is overloaded`;
     add('records-dropped', '', text);

@@ -22,6 +22,9 @@ export interface Status {
     readonly recordsQueued: number;
     readonly recordsDropped: number;
     readonly threads: number;
+    /** File descriptors that can still be made; 8 is 8 or more. */
+    readonly descriptorsFree: number;
+    readonly descriptorLimit: number;
   };
 }
 

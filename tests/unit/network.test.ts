@@ -24,6 +24,7 @@ function parts() {
   const log: string[] = [];
   const gone = new Set<number>();
   const closed = new Set<number>();
+  const counters = {recordsQueued: 0, recordsDropped: 0, threads: 1, descriptorsFree: 8, descriptorLimit: 1024};
   let ports = 0;
   let switches = 0;
   const port = (name: string, id: number) => {
@@ -41,6 +42,7 @@ function parts() {
     enablePort: (id) => port('enable', id),
     closePort: (id) => void calls.push(`close ${id}`),
     flushRules: () => 0,
+    processCounters: () => counters,
     portCounters: (id) => {
       port('counters', id);
       return {rxFrames: 0, rxBytes: 0, txFrames: 0, txBytes: 0, upcalls: 0, drops: {}};

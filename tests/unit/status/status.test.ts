@@ -74,7 +74,10 @@ test('XMPP that is rejected is not called offline, and says where to look', (t) 
 });
 
 test('lost records are a warning of the whole process', (t) => {
-  const status = buildStatus({...healthyParts(), process: {recordsQueued: 0, recordsDropped: 7, threads: 9}});
+  const status = buildStatus({
+    ...healthyParts(),
+    process: {recordsQueued: 0, recordsDropped: 7, threads: 9, descriptorsFree: 8, descriptorLimit: 1024},
+  });
   t.deepEqual(
     status.health.map(({code, network}) => [code, network]),
     [['records-dropped', '']],
@@ -90,6 +93,15 @@ test('a start number that could not be stored is a warning of the whole process,
   );
   t.regex(status.health[0]?.text ?? '', /^cannot write '\/x\/boot': No space left on device: free space there/);
   t.is(exitCodeOf(status), 0);
+});
+
+test('descriptors that run out are an error of the whole process, with the limit and the way out', (t) => {
+  const parts = healthyParts();
+  const [item, ...others] = buildStatus({...parts, process: {...parts.process, descriptorsFree: 0}}).health;
+  t.deepEqual([item?.code, item?.severity, others.length], ['few-descriptors', 'error', 0]);
+  t.regex(item?.text ?? '', /^no file descriptor of 1024 is left: .*raise the limit/);
+  const [few] = buildStatus({...parts, process: {...parts.process, descriptorsFree: 7}}).health;
+  t.regex(few?.text ?? '', /^7 of 1024 file descriptors are left: /);
 });
 
 test('a peer that left but is still linked is no problem', (t) => {
