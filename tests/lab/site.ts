@@ -145,6 +145,6 @@ function attachByCarrier(
   router.sysctl([['net/ipv6/conf/default/disable_ipv6', '0']]);
   carrier.ip(`addr add 100.64.${index}.1/24 dev cgn`);
   router.ip(`addr add 100.64.${index}.2/24 dev wan`, `route add default via 100.64.${index}.1`);
-  carrier.nft(routerRules({nat, inside: 'cgn', client: `100.64.${index}.2`}));
+  carrier.nft(routerRules({nat, inside: 'cgn'}));
   return address;
 }
