@@ -13,7 +13,7 @@ import type {Native} from './native/native.ts';
 import {Budget} from './tincan/budget.ts';
 import {parseJingle, writeJingle} from './tincan/jingle.ts';
 import {LinkManager, type LinkManagerDeps} from './tincan/link-manager.ts';
-import type {LinkEffect, Signal} from './tincan/types.ts';
+import type {LinkEffect, OwnSignal} from './tincan/types.ts';
 import type {NetworkConfig} from './uci/config.ts';
 import type {NetworkPart} from './uci/diff.ts';
 import {createXmppSession} from './xmpp/session.ts';
@@ -253,7 +253,7 @@ export class Network {
     }
   }
 
-  #sendSignal(to: string, signal: Signal): void {
+  #sendSignal(to: string, signal: OwnSignal): void {
     this.session.sendJingle(to, writeJingle(signal)).catch((error: unknown) => {
       const cause = error instanceof IpopError ? error : new IpopError('signal-failed', textOf(error));
       this.links.handleSignalFailed(to, signal, cause, this.#deps.nowMs());

@@ -2,6 +2,7 @@
 // What is wrong, and the way out. One rule a code; docs/TROUBLESHOOTING.md has a section for each.
 
 import {REFUSAL_CODES, shortId} from '../tincan/identity.ts';
+import {UNSUPPORTED_VERSION} from '../tincan/version.ts';
 import type {HealthItem, NetworkStatus, PeerStatus, Status} from './types.ts';
 
 type Judged = Omit<Status, 'health'>;
@@ -19,6 +20,7 @@ export const HEALTH_CODES = {
   'no-tap': 'error',
   'no-bridge': 'error',
   'signature-refused': 'error',
+  'unsupported-version': 'error',
   'peer-down': 'error',
   'no-peers': 'warning',
   'relay-in-use': 'warning',
@@ -146,7 +148,9 @@ function judgePeers({peers, xmpp}: NetworkStatus, add: Add): void {
         `${name}: ${error.text}: compare node ids at both ends; if they are right, someone tampers with signals`,
       );
     }
-    if (present && state !== 'up') add('peer-down', `${name} is in the room but not linked (${state})${whyDown(peer)}`);
+    if (state !== 'up' && error?.code === UNSUPPORTED_VERSION) add('unsupported-version', `${name}: ${error.text}`);
+    else if (present && state !== 'up')
+      add('peer-down', `${name} is in the room but not linked (${state})${whyDown(peer)}`);
     if (peer.path?.kind === 'relay') {
       add(
         'relay-in-use',
@@ -171,6 +175,7 @@ function relayOf({path}: PeerStatus): string {
   return `${path?.local} - ${path?.remote}`;
 }
 
-function nameOf({name, id}: PeerStatus): string {
-  return name === '' ? shortId(id) : `${name} (${shortId(id)})`;
+/** Its account, as long as it has not proved a name of its own. */
+function nameOf({name, jid, id}: PeerStatus): string {
+  return `${name || jid} (${shortId(id)})`;
 }

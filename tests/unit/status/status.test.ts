@@ -33,6 +33,7 @@ for (const [code, changes, exit] of [
   ['signature-refused', {peers: [peerPart('cabin', 1, {error: error('bad-signature')})]}, 2],
   ['peer-down', {peers: [peerPart('cabin', 1), peerPart('boat', 2, {state: 'backoff'})]}, 2],
   ['peer-down', {peers: [peerPart('boat', 2, {state: 'checking'})]}, 1],
+  ['unsupported-version', {peers: [peerPart('boat', 2, {state: 'backoff', error: error('unsupported-version')})]}, 1],
   ['no-peers', {peers: []}, 1],
   ['no-peers', {peers: [peerPart('boat', 2, {state: 'idle', present: false})]}, 1],
   [
