@@ -49,7 +49,10 @@ labTest(`${LINKS} links leave no thread, no descriptor and no memory behind`, as
     t.true(weight.threads <= weights[0]!.threads, `${weight.threads} threads after ${weight.made}`);
     t.true(weight.descriptors <= weights[0]!.descriptors, `${weight.descriptors} descriptors after ${weight.made}`);
   }
-  const native = growth(weights.map(({made, rssKb, heapKb}) => ({x: made, y: rssKb - heapKb})), WARM_UP);
+  const native = growth(
+    weights.map(({made, rssKb, heapKb}) => ({x: made, y: rssKb - heapKb})),
+    WARM_UP,
+  );
   t.log(`${(native.slope * 1024).toFixed(0)} bytes a link, beside V8: ${native.first} KB to ${native.last} KB`);
   t.true(native.gain < MAX_GAIN_KB, `grew by ${native.gain.toFixed(0)} KB`);
 });

@@ -91,6 +91,11 @@ export class Internet {
     this.ns.nft(`add element inet lab noudp { "w${index}" }`);
   }
 
+  allowUdp(index: number): void {
+    this.blockUdp(index);
+    this.ns.nft(`delete element inet lab noudp { "w${index}" }`);
+  }
+
   /** Cuts the path between two public addresses, both ways. */
   cutPair(a: string, b: string): void {
     this.ns.nft(`add element inet lab cut { ${a} . ${b}, ${b} . ${a} }`);
