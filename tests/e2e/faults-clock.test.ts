@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 // A wall clock that jumps under running nodes: nothing but the validity of certificates goes by it. libfaketime moves it; the
 // monotonic clock, which no machine sets, stays as it is.
+//
+//   h1 -- [ office ] masquerade -- [ internet ] -- masquerade [ boat ] -- h1            the fault: the clock of a router
+//                                       |
+//                        server host (Prosody, coturn)
 
 import {existsSync, readdirSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Out of file descriptors: the limit of a running daemon is lowered under it. It says so, stays, and comes back when there are some again.
+//
+//   h1 -- [ office ] masquerade -- [ internet ] -- masquerade [ boat ] -- h1            the fault: at office
+//                                       |
+//                        server host (Prosody, coturn)
 
 import {readdirSync} from 'node:fs';
 import {runOk} from '../lab/exec.ts';

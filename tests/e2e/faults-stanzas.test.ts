@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Faults of what is said: a room member that sends nonsense and lies, and a server that breaks its XML. Nothing else breaks.
+//
+//   h1 -- [ office ] masquerade -- [ internet ] -- masquerade [ boat ] -- h1
+//                                       |
+//                        server host (Prosody, coturn); [ cabin ] masquerade: the rogue member
 
 import {fileURLToPath} from 'node:url';
 import {Internet} from '../lab/internet.ts';

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Faults of the state folder: a full disk and one that may not be written. ipopd sees a small file system of its own there.
+//
+//   h1 -- [ office ] masquerade -- [ internet ] -- masquerade [ boat ] -- h1            the fault: the disk of office
+//                                       |
+//                        server host (Prosody, coturn)
 
 import {cpSync, readFileSync} from 'node:fs';
 import {join} from 'node:path';

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A reload applies what differs. All the while a TCP stream runs through network `home`, which notices nothing.
+//
+//   h1 -- [ office ] masquerade -- [ internet ] -- masquerade [ boat ] -- h1            network home; two-lans.ts has the other
+//                                       |
+//                        server host (Prosody, coturn)
 
 import type {ExecutionContext} from 'ava';
 import type {IpopNode, NetworkOptions} from '../lab/ipopd.ts';
