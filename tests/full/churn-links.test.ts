@@ -28,8 +28,8 @@ labTest(`${LINKS} links leave no thread, no descriptor and no memory behind`, as
   t.timeout(LIMIT_MS + 60_000);
   lab = Lab.open();
   const ns = Netns.create(lab, 'links');
-  connect(ns, 'a', ns, 'b');
-  ns.ip('addr add 10.9.0.1/24 dev a');
+  connect(ns, 'eth0', ns, 'eth1');
+  ns.ip('addr add 10.9.0.1/24 dev eth0');
   const program = fileURLToPath(new URL('links-program.ts', import.meta.url));
   // A small nursery: V8's comings and goings are not what is measured.
   const node = [process.execPath, '--expose-gc', '--max-semi-space-size=1', '--import', 'tsx', program];
