@@ -30,12 +30,12 @@ labTest('a link comes up over 50 ms and 1 % loss, and is direct', async (t) => {
   t.is(peerOf(await networkOf(nodes[0]!), 'boat')?.path?.kind, 'direct');
 });
 
-labTest('a ping across takes the path’s time, and loses what the path loses', async (t) => {
+labTest('a ping across takes the path’s time, and loses no more than the path', async (t) => {
   const [from, to] = [world().site('office').hosts[0]!, world().site('boat').hosts[0]!];
   await introduce(from, to);
-  const {received, rttMs} = await ping(from.ns, to.address, {count: 50});
-  t.log(`${received} of 50, ${rttMs} ms`);
-  t.true(rttMs! >= 50 && rttMs! < 60, `${rttMs} ms`);
+  const {received, rttMs, leastRttMs} = await ping(from.ns, to.address, {count: 50});
+  t.log(`${received} of 50, ${leastRttMs} ms at least, ${rttMs} ms on average`);
+  t.true(leastRttMs! >= 50 && leastRttMs! < 60, `${leastRttMs} ms`);
   // 2 % of the round trips: more than 6 lost of 50 in one of 10 000 runs.
   t.true(received >= 44, `${received} of 50`);
 });

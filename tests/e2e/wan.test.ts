@@ -59,17 +59,17 @@ function since<T extends WanCounters>(
 
 labTest('a WAN that is told nothing lets everything pass at once', async (t) => {
   await line.change({});
-  const {received, rttMs} = await ping(near, FAR, {count: 5});
+  const {received, leastRttMs} = await ping(near, FAR, {count: 5});
   t.is(received, 5);
-  t.true(rttMs! < SLACK_MS, `${rttMs} ms`);
+  t.true(leastRttMs! < SLACK_MS, `${leastRttMs} ms`);
   t.true((await ping(near, FAR, {count: 1, size: 1472, df: true})).received === 1, 'full frames, too');
 });
 
 labTest('the round trip is the delay there and the delay back', async (t) => {
   await line.change({up: {delayMs: 40}, down: {delayMs: 10}});
-  const {received, rttMs} = await ping(near, FAR, {count: 10});
+  const {received, leastRttMs} = await ping(near, FAR, {count: 10});
   t.is(received, 10);
-  t.true(rttMs! >= 50 && rttMs! < 50 + SLACK_MS, `${rttMs} ms`);
+  t.true(leastRttMs! >= 50 && leastRttMs! < 50 + SLACK_MS, `${leastRttMs} ms`);
 });
 
 labTest('TCP gets what the bottleneck has, each direction its own', async (t) => {
@@ -85,23 +85,20 @@ labTest('TCP gets what the bottleneck has, each direction its own', async (t) =>
   }
 });
 
-labTest(
-  'more than the bottleneck takes is dropped and counted, and nobody waits longer than the queue is',
-  async (t) => {
-    await line.change({up: {rateMbps: 8, queueBytes: 20_000}});
-    const before = await settled();
-    const pinging = ping(near, FAR, {count: 8});
-    // 8 Mbit/s are 4 000 such frames (242 + 8 bytes on the line) a second.
-    const {sent, received} = await blast(near, far, FAR, {pps: 10_000, seconds: 1, bytes: 208});
-    const {rttMs} = await pinging;
-    const {queue, loss, burst} = since(before.up, (await settled()).up);
-    t.log(`${received} of ${sent} arrived, ${queue} dropped by the queue, ping ${rttMs} ms`);
-    t.deepEqual([loss, burst], [0, 0]);
-    t.true(queue >= sent - received);
-    t.true(rttMs === undefined || rttMs < 20 + SLACK_MS, `${rttMs} ms`);
-    t.true(received > 3_600 && received < 4_400, `${received}`);
-  },
-);
+labTest('more than the bottleneck takes is dropped, counted, and nothing else is', async (t) => {
+  await line.change({up: {rateMbps: 8, queueBytes: 20_000}});
+  const before = await settled();
+  // 8 Mbit/s are 4 000 such frames (250 bytes on the line) a second; the queue holds 80.
+  const {sent, received, buckets} = await blast(near, far, FAR, {pps: 10_000, seconds: 1, bytes: 208});
+  const {queue, loss, burst} = since(before.up, (await settled()).up);
+  const seconds = (buckets.at(-1)![0] + 100) / 1000;
+  t.log(`${received} of ${sent} arrived in ${seconds} s, ${queue} dropped by the queue`);
+  t.deepEqual([loss, burst], [0, 0]);
+  t.true(queue >= sent - received && received + queue <= sent + 5, 'ARP and the like apart');
+  t.true(received <= 4_000 * seconds + 80, 'no more than the rate');
+  // A sender that others hold up leaves the line idle.
+  t.true(received > 0.6 * 4_000 * seconds, 'and most of it');
+});
 
 labTest('what is lost at the far end is what was counted as lost, and as much as was asked for', async (t) => {
   await line.change({up: {loss: 0.02}});
