@@ -24,6 +24,9 @@ import type {XmppState} from './status/types.ts';
 const LINK_WARNINGS = 20;
 const LINK_WARNING_EVERY_MS = 30_000;
 
+/** Another node of our identity is told of for so long after it was last noticed; it leaves a note each minute. */
+const TWIN_SHOWN_MS = 180_000;
+
 /** What a network shares with the others of this node. */
 export interface NetworkDeps {
   readonly native: Native;
@@ -61,6 +64,7 @@ export class Network {
   #xmpp: XmppView;
   #lanSince: Millis;
   #name: string;
+  #twin: {readonly jid: string | undefined; readonly at: Millis} | undefined;
   /** Sessions that say goodbye still. */
   #leaving: Promise<unknown> = Promise.resolve();
   #stopped = false;
@@ -121,6 +125,12 @@ export class Network {
 
   get xmpp(): XmppView {
     return this.#xmpp;
+  }
+
+  /** The account of another node that has our identity, while there is one. */
+  twin(now: Millis): {readonly jid: string; readonly agoMs: Millis} | undefined {
+    if (this.#twin === undefined || now - this.#twin.at > TWIN_SHOWN_MS) return undefined;
+    return {jid: this.#twin.jid ?? '', agoMs: now - this.#twin.at};
   }
 
   /** Takes what concerns this network; false: not its own. */
@@ -327,6 +337,7 @@ export class Network {
     const session = this.#makeSession();
     this.session = session;
     this.#members.clear();
+    this.#twin = undefined;
     this.links.handleSessionOffline(now);
     this.#xmpp = {state: 'offline', error: undefined, retryAt: undefined, since: now};
     this.#leaving = Promise.all([this.#leaving, old.stop()]).then(() => {
@@ -368,6 +379,9 @@ export class Network {
           this.links.handleMemberOffline(id, nowMs());
           onActivity();
         },
+        onTwin: (jid) => {
+          if (isCurrent()) this.#onTwin(jid, nowMs());
+        },
         onJingle: (from, jingle) => {
           if (!isCurrent()) return;
           try {
@@ -380,6 +394,13 @@ export class Network {
       },
     );
     return session;
+  }
+
+  #onTwin(jid: string | undefined, now: Millis): void {
+    const account = jid?.split('/')[0];
+    if (!this.twin(now))
+      this.#log('error', 'xmpp', `another node has this one's identity: ${account ?? 'account unknown'}`);
+    this.#twin = {jid: account ?? this.#twin?.jid, at: now};
   }
 
   /** Without a session nobody can be signalled, so tries would be in vain; once it is back, everybody still in the room is tried at once. */

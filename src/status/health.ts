@@ -12,6 +12,7 @@ type Severity = HealthItem['severity'];
 export const HEALTH_CODES = {
   'config-wrong': 'error',
   'few-descriptors': 'error',
+  'identity-twice': 'error',
   'clock-wrong': 'error',
   'xmpp-certificate': 'error',
   'xmpp-auth': 'error',
@@ -28,6 +29,8 @@ export const HEALTH_CODES = {
   'records-dropped': 'warning',
 } as const satisfies Readonly<Record<string, Severity>>;
 
+/** Failures that are nothing but the other node of our identity. */
+const TWIN_CODES = ['conflict', 'nick-conflict'];
 /** Of a room that its owner has yet to make, or to let us in. */
 const ROOM_OWNER_CODES = ['room-missing', 'not-a-member'];
 /** Ends of a stream (ipop.h) that mean the certificate; other TLS failures are the network's or the server's. */
@@ -94,8 +97,14 @@ export function exitCodeOf(status: Status): 0 | 1 | 2 {
 type Add = (code: HealthCode, text: string) => void;
 
 function judgeXmpp({xmpp, peers}: NetworkStatus, add: Add): void {
+  const {error, jid, server, twin} = xmpp;
+  if (twin) {
+    const account = twin.jid === jid ? 'by this very account' : `by account ${twin.jid || 'unknown'}`;
+    const way = 'stop one of both, remove identity.key from its state folder and start it again';
+    add('identity-twice', `another node uses this node's identity, ${account} (${twin.agoSec} s ago): ${way}`);
+    if (TWIN_CODES.includes(error?.code ?? '')) return;
+  }
   if (xmpp.state === 'online') return;
-  const {error, jid, server} = xmpp;
   const retry = xmpp.retryInSec === undefined ? '' : `; next try in ${xmpp.retryInSec} s`;
   const cause = error ? error.text : `state is ${xmpp.state}`;
   if (xmpp.state === 'waiting') {

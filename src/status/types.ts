@@ -40,6 +40,8 @@ export interface NetworkStatus {
     readonly room: string;
     /** In words, when it is not online. */
     readonly error?: ErrorStatus;
+    /** Another node that has this node's identity: its bare JID (empty: not known), and when it was last noticed. */
+    readonly twin?: {readonly jid: string; readonly agoSec: number};
     readonly retryInSec?: number;
   };
   readonly bridge: {

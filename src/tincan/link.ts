@@ -38,7 +38,7 @@ import {deadlineOf, levelOf, type State} from './link-state.ts';
 import {type LinkContext, newNonce, signOwn} from './link-context.ts';
 import {chooseServers} from './servers.ts';
 import type {NodeId, OwnSignal, Signal, SignedDescription} from './types.ts';
-import {otherVersion, PROTOCOL_VERSION, refusedVersion, UNSUPPORTED_VERSION} from './version.ts';
+import {otherVersion, PROTOCOL_VERSION, refusedVersion, SPEAKS, UNSUPPORTED_VERSION} from './version.ts';
 
 export interface LinkError {
   readonly code: string;
@@ -448,7 +448,7 @@ export class Link {
   }
 
   #refuse(sid: string, reason: string, text: string): void {
-    this.#signal({type: 'terminate', sid, reason, text});
+    this.#signal({type: 'terminate', sid, reason, text: reason === UNSUPPORTED_VERSION ? SPEAKS : text});
   }
 
   #signal(signal: OwnSignal): void {

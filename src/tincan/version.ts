@@ -9,6 +9,9 @@ export const PROTOCOL_VERSION = 1;
 /** Code of a failed try, and reason told to the peer. */
 export const UNSUPPORTED_VERSION = 'unsupported-version';
 
+/** What a peer whose version we refuse is told. */
+export const SPEAKS = `I speak version ${PROTOCOL_VERSION}`;
+
 /** A peer's signal or hello was of another version. */
 export function otherVersion(version: number): IpopError {
   const older = version > PROTOCOL_VERSION ? 'this node' : 'the peer';

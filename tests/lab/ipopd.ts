@@ -81,6 +81,11 @@ export class IpopNode {
     return this.#proc;
   }
 
+  /** Where all processes of this site's nodes write, one after the other. */
+  get logFile(): string {
+    return join(this.world.lab.logDir, `${this.site.router.label}-ipopd.log`);
+  }
+
   get isStarted(): boolean {
     return this.#proc !== undefined;
   }

@@ -196,7 +196,9 @@ test('an offer of another version is refused by its name, and tried again only a
   const desk = new Desk(high, low);
   desk.online(0);
   desk.signal({type: 'unsupported', sid: 'ab'.repeat(16), version: 2}, 1);
-  t.deepEqual(desk.take().map(brief), ['signal terminate unsupported-version']);
+  const [refusal, ...others] = desk.take();
+  t.deepEqual(others, []);
+  t.like(refusal, {signal: {type: 'terminate', reason: 'unsupported-version', text: 'I speak version 1'}});
   t.is(desk.peer.error?.code, 'unsupported-version');
   t.regex(desk.peer.error?.text ?? '', /speaks version 2 .*, this node version 1: update this node$/);
   desk.manager.handleInterfacesChanged(2);
