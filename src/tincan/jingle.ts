@@ -22,6 +22,9 @@ const ACTIONS = {
   terminate: 'session-terminate',
 } as const;
 
+/** In one element: ours, and what a later version may add. */
+const CHILDREN = 16;
+
 // Each attribute's form; lengths are in UTF-16 units. ICE: RFC 8839 section 5.4.
 const NODE_ID = /^[0-9a-f]{40}$/;
 const NONCE = /^[0-9a-f]{32}$/;
@@ -167,6 +170,7 @@ function contentOf(jingle: Element): Element {
 /** These child elements, each of which must be there once, in any order; others are a later version's. */
 function only(parent: Element, wanted: readonly (readonly [name: string, xmlns: string])[]): Element[] {
   const children = parent.getChildElements();
+  if (children.length > CHILDREN) throw malformed(`children of ${parent.name}`, `${children.length}`);
   return wanted.map(([name, xmlns]) => {
     const found = children.filter((child) => child.is(name, xmlns));
     if (found.length !== 1) throw malformed(`${name} in ${parent.name}`, undefined);

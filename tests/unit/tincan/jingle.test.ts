@@ -105,6 +105,14 @@ test('what a later version adds to ours is passed over, wherever it stands', (t)
   }
 });
 
+test('more additions than a version could want are refused', (t) => {
+  const jingle = writeJingle({type: 'offer', sid: SID, signed});
+  for (let i = 0; i < 14; i++) find(jingle, 'content').append(xml('future', {xmlns: 'urn:x'}));
+  t.notThrows(() => parseJingle(jingle));
+  find(jingle, 'content').append(xml('future', {xmlns: 'urn:x'}));
+  t.is(codeOf(jingle), 'malformed-signal');
+});
+
 test('of an offer or answer of another version nothing but that is read', (t) => {
   for (const signal of SIGNALS.slice(0, 2)) {
     for (const version of [2, 999]) {
