@@ -23,7 +23,8 @@ export interface Weight {
   /** Of those, the ones that came up. */
   readonly up: number;
   readonly seconds: number;
-  readonly rssKb: number;
+  /** Memory that is no file's: pages of programs and libraries come and go as the kernel likes. */
+  readonly anonymousKb: number;
   /** Of V8, beside which the rest is native's and libdatachannel's. */
   readonly heapKb: number;
   readonly threads: number;
@@ -167,12 +168,16 @@ async function life(lane: Lane, number: number): Promise<void> {
   second.close();
 }
 
+function statusField(name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
+}
+
 /** When descriptors and threads have been the same for a while. */
 async function settled(): Promise<{threads: number; descriptors: number}> {
   const end = performance.now() + SETTLE_MS;
   let [last, since] = ['', performance.now()];
   for (;;) {
-    const threads = Number(/^Threads:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
+    const threads = statusField('Threads');
     const descriptors = readdirSync('/proc/self/fd').length;
     const now = `${threads} ${descriptors}`;
     if (now !== last) [last, since] = [now, performance.now()];
@@ -184,10 +189,9 @@ async function settled(): Promise<{threads: number; descriptors: number}> {
 async function weigh(made: number): Promise<Weight> {
   const {threads, descriptors} = await settled();
   globalThis.gc?.();
-  const {rss, heapTotal} = process.memoryUsage();
-  const kb = (bytes: number): number => Math.round(bytes / 1024);
+  const heapKb = Math.round(process.memoryUsage().heapTotal / 1024);
   const seconds = Math.round(process.uptime());
-  return {made, up, seconds, rssKb: kb(rss), heapKb: kb(heapTotal), threads, descriptors};
+  return {made, up, seconds, anonymousKb: statusField('RssAnon'), heapKb, threads, descriptors};
 }
 
 async function main(): Promise<void> {
