@@ -131,6 +131,12 @@ const long: readonly Suite[] = [
     blocked: needsRoot,
     count: countTap,
   },
+  {
+    name: 'faults',
+    command: ava(...full, 'tests/full/*.test.ts', '!tests/full/churn*.test.ts', '!tests/full/growth.test.ts'),
+    blocked: needsRoot,
+    count: countTap,
+  },
   {name: 'fuzz', command: ['scripts/fuzz', '--seconds', '600'], count: countFuzz},
 ];
 
