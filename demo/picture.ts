@@ -14,7 +14,7 @@ const GAP = ' ';
 const RULES: Readonly<Record<NatKind, string>> = {
   'port-restricted': 'masquerade',
   symmetric: 'masquerade fully-random',
-  'full-cone': 'masquerade, all let in',
+  'full-cone': 'masquerade, used ports open',
   'udp-blocked': 'masquerade, no UDP',
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Runs the suites one after another and adds up what each runner counted. A suite that counts nothing has failed.
+// `--full`: those that take longer than `npm test` may, instead.
 
 import {spawn} from 'node:child_process';
 import {createInterface} from 'node:readline';
@@ -36,6 +37,17 @@ function countTap(line: string, counts: Counts): void {
   else if (/^not ok \d+/.test(line)) counts.failed++;
 }
 
+/** scripts/fuzz: a line for each target. */
+function countFuzz(line: string, counts: Counts): void {
+  const target = /^(\S+) +\d+ inputs, .* (\d+) found$/.exec(line);
+  // All of them come again at the end.
+  if (!target || fuzzed.has(target[1]!)) return;
+  fuzzed.add(target[1]!);
+  if (target[2] === '0') counts.passed++;
+  else counts.failed++;
+}
+const fuzzed = new Set<string>();
+
 /** cargo test: a summary for each test binary. */
 function countCargo(line: string, counts: Counts): void {
   const summary = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored/.exec(line);
@@ -45,7 +57,7 @@ function countCargo(line: string, counts: Counts): void {
   counts.skipped += Number(summary[3]);
 }
 
-const suites: readonly Suite[] = [
+const quick: readonly Suite[] = [
   {name: 'unit', command: ava(), count: countTap},
   {
     name: 'contract',
@@ -58,6 +70,19 @@ const suites: readonly Suite[] = [
     command: ['cargo', 'test', '--locked', '--workspace', '--manifest-path', 'native/Cargo.toml', '--no-fail-fast'],
     count: countCargo,
   },
+  {
+    name: 'lab',
+    command: [
+      'cargo',
+      'test',
+      '--locked',
+      '--manifest-path',
+      'tests/lab/wan/Cargo.toml',
+      '--target-dir',
+      'build/lab-wan',
+    ],
+    count: countCargo,
+  },
   {name: 'integration', command: ava('--config', 'tests/integration/ava.config.js'), count: countTap},
   {
     name: 'runtime',
@@ -67,6 +92,52 @@ const suites: readonly Suite[] = [
   },
   {name: 'package', command: ava('--config', 'tests/package/ava.config.js'), count: countTap},
   {name: 'e2e', command: ava('--config', 'tests/e2e/ava.config.js'), blocked: needsRoot, count: countTap},
+];
+
+const e2e = ['--config', 'tests/e2e/ava.config.js'];
+const full = ['--config', 'tests/full/ava.config.js'];
+/** What the main job is made of; the other files are about faults, or need Prosody's log. */
+const MAIN = ['main-job', 'recovery', 'two-networks', 'reload', 'ssrc', 'wan-link'];
+const onX64 = process.arch === 'x64' ? undefined : 'needs x86-64: there is no other txiki.js on npm';
+
+const long: readonly Suite[] = [
+  // One site of every end-to-end test runs on the other runtime.
+  {
+    name: 'e2e-txiki',
+    command: ava(...e2e),
+    env: {IPOP_TXIKI_SITE: 'boat'},
+    blocked: needsRoot ?? onX64,
+    count: countTap,
+  },
+  {
+    name: 'e2e-ejabberd',
+    command: ava(...e2e, ...MAIN.map((name) => `tests/e2e/${name}.test.ts`)),
+    env: {IPOP_LAB_SERVER: 'ejabberd'},
+    blocked: needsRoot,
+    count: countTap,
+  },
+  {
+    name: 'e2e-ejabberd-txiki',
+    command: ava(...e2e, ...MAIN.map((name) => `tests/e2e/${name}.test.ts`)),
+    env: {IPOP_LAB_SERVER: 'ejabberd', IPOP_TXIKI_SITE: 'boat'},
+    blocked: needsRoot ?? onX64,
+    count: countTap,
+  },
+  // Links and reloads by the thousand.
+  {
+    name: 'churn',
+    command: ava(...full, 'tests/full/growth.test.ts', 'tests/full/churn*.test.ts'),
+    env: {IPOP_REQUIRE_NATIVE: '1'},
+    blocked: needsRoot,
+    count: countTap,
+  },
+  {
+    name: 'faults',
+    command: ava(...full, 'tests/full/*.test.ts', '!tests/full/churn*.test.ts', '!tests/full/growth.test.ts'),
+    blocked: needsRoot,
+    count: countTap,
+  },
+  {name: 'fuzz', command: ['scripts/fuzz', '--seconds', '600'], count: countFuzz},
 ];
 
 async function run(suite: Suite): Promise<Counts> {
@@ -103,7 +174,9 @@ async function run(suite: Suite): Promise<Counts> {
   return counts;
 }
 
-const wanted = process.argv.slice(2);
+const args = process.argv.slice(2);
+const suites = args.includes('--full') ? long : quick;
+const wanted = args.filter((name) => name !== '--full');
 const unknown = wanted.filter((name) => !suites.some((suite) => suite.name === name));
 if (unknown.length > 0) {
   console.error(`No suite named ${unknown.join(', ')}; there are: ${suites.map((suite) => suite.name).join(', ')}`);

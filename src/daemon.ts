@@ -9,6 +9,7 @@ import type {Native} from './native/native.ts';
 import {Network, type NetworkDeps} from './network.ts';
 import {fdbOf, partsOf} from './network-status.ts';
 import {answerRequest, type ReloadResult} from './status/control.ts';
+import {FEW_DESCRIPTORS, fewDescriptors} from './status/health.ts';
 import {buildStatus} from './status/snapshot.ts';
 import type {Status} from './status/types.ts';
 import type {Config, NetworkConfig} from './uci/config.ts';
@@ -32,6 +33,8 @@ export interface DaemonDeps {
   onDisabled(): void;
 }
 
+/** How often descriptors are looked at while anything happens: what fails without them is tried again, so something does. */
+const DESCRIPTORS_EVERY_MS = 5_000;
 /** What can be told at once of a wrong configuration. */
 const MAX_PROBLEMS = 50;
 
@@ -44,6 +47,8 @@ export class Daemon {
   #running: Config;
   #isConverging = false;
   #problems: readonly string[] | undefined;
+  #stateProblem: string | undefined;
+  #descriptors = {lookAt: 0, few: false};
   #generation = 0;
   #stopping = false;
   #stopped: Promise<unknown> = Promise.resolve();
@@ -98,6 +103,11 @@ export class Daemon {
       for (const network of this.#networks) if (network.handleEvent(event, now)) break;
     }
     this.#settle();
+  }
+
+  /** Why this start's number is not stored, for the status; undefined once it is. */
+  setStateProblem(problem: string | undefined): void {
+    this.#stateProblem = problem;
   }
 
   handleTimer(): void {
@@ -192,9 +202,20 @@ export class Daemon {
   #settle(): void {
     if (this.#stopping) return;
     const now = this.#deps.nowMs();
+    if (now >= this.#descriptors.lookAt) this.#watchDescriptors(now);
     for (const network of this.#networks) network.perform(now);
     const next = earliest(...this.#networks.map((network) => network.nextTimeout()));
     this.#deps.setTimer(next ? Math.max(0, next.at - now) : undefined);
+  }
+
+  /** Says once when descriptors run out, and once when there are some again. */
+  #watchDescriptors(now: Millis): void {
+    const {native, log} = this.#deps;
+    const {descriptorsFree: free, descriptorLimit} = native.processCounters();
+    const few = free < FEW_DESCRIPTORS;
+    if (few && !this.#descriptors.few) log('warning', 'daemon', fewDescriptors(free, descriptorLimit));
+    if (!few && this.#descriptors.few) log('info', 'daemon', 'there are file descriptors again');
+    this.#descriptors = {lookAt: now + DESCRIPTORS_EVERY_MS, few};
   }
 
   #answer(connection: number, request: string, now: Millis): void {
@@ -218,6 +239,7 @@ export class Daemon {
       uptimeSec: Math.floor((now - this.#startedAt) / 1000),
       node: {id, name: this.#running.name},
       ...(this.#problems ? {configProblems: this.#problems} : {}),
+      ...(this.#stateProblem === undefined ? {} : {stateProblem: this.#stateProblem}),
       networks: this.#networks.map((one) => partsOf(one, native, now)),
       process: native.processCounters(),
     });

@@ -49,15 +49,18 @@ export function fdbOf(network: Network, now: Millis): FdbEntryStatus[] {
   }));
 }
 
-function xmppOf({config, xmpp, session}: Network, now: Millis): NetworkParts['xmpp'] {
+function xmppOf(network: Network, now: Millis): NetworkParts['xmpp'] {
+  const {config, xmpp, session} = network;
   const {state, error, retryAt, since} = xmpp;
   const {server} = session;
+  const twin = network.twin(now);
   return {
     state,
     jid: config.account.jid,
     room: config.room.jid,
     ...(server === undefined ? {} : {server}),
     ...errorOf(error, since, now),
+    ...(twin ? {twin: {jid: twin.jid, agoSec: Math.floor(twin.agoMs / 1000)}} : {}),
     ...(retryAt === undefined ? {} : {retryInSec: Math.max(0, Math.ceil((retryAt - now) / 1000))}),
   };
 }

@@ -13,7 +13,7 @@ import type {Native} from './native/native.ts';
 import {Budget} from './tincan/budget.ts';
 import {parseJingle, writeJingle} from './tincan/jingle.ts';
 import {LinkManager, type LinkManagerDeps} from './tincan/link-manager.ts';
-import type {LinkEffect, Signal} from './tincan/types.ts';
+import type {LinkEffect, OwnSignal} from './tincan/types.ts';
 import type {NetworkConfig} from './uci/config.ts';
 import type {NetworkPart} from './uci/diff.ts';
 import {createXmppSession} from './xmpp/session.ts';
@@ -23,6 +23,9 @@ import type {XmppState} from './status/types.ts';
 /** Warnings of links are mostly about what others send, who must not fill the log: so many, then one every so often. */
 const LINK_WARNINGS = 20;
 const LINK_WARNING_EVERY_MS = 30_000;
+
+/** Another node of our identity is told of for so long after it was last noticed; it leaves a note each minute. */
+const TWIN_SHOWN_MS = 180_000;
 
 /** What a network shares with the others of this node. */
 export interface NetworkDeps {
@@ -61,6 +64,7 @@ export class Network {
   #xmpp: XmppView;
   #lanSince: Millis;
   #name: string;
+  #twin: {readonly jid: string | undefined; readonly at: Millis} | undefined;
   /** Sessions that say goodbye still. */
   #leaving: Promise<unknown> = Promise.resolve();
   #stopped = false;
@@ -121,6 +125,12 @@ export class Network {
 
   get xmpp(): XmppView {
     return this.#xmpp;
+  }
+
+  /** The account of another node that has our identity, while there is one. */
+  twin(now: Millis): {readonly jid: string; readonly agoMs: Millis} | undefined {
+    if (this.#twin === undefined || now - this.#twin.at > TWIN_SHOWN_MS) return undefined;
+    return {jid: this.#twin.jid ?? '', agoMs: now - this.#twin.at};
   }
 
   /** Takes what concerns this network; false: not its own. */
@@ -255,7 +265,7 @@ export class Network {
     }
   }
 
-  #sendSignal(to: string, signal: Signal): void {
+  #sendSignal(to: string, signal: OwnSignal): void {
     this.session.sendJingle(to, writeJingle(signal)).catch((error: unknown) => {
       const cause = error instanceof IpopError ? error : new IpopError('signal-failed', textOf(error));
       this.links.handleSignalFailed(to, signal, cause, this.#deps.nowMs());
@@ -295,7 +305,7 @@ export class Network {
   }
 
   #makeLinks(generation: number): LinkManager {
-    const {native, crypto, self} = this.#deps;
+    const {crypto, self} = this.#deps;
     const {room, stun, turn, carriage} = this.config;
     const deps: LinkManagerDeps = {
       ...crypto,
@@ -303,10 +313,20 @@ export class Network {
       network: room.jid,
       servers: {stun, turn},
       carriage,
-      isOverlay: (address) => native.addressOverlay(address),
+      isOverlay: (address) => this.#isOverlay(address),
       log: (level, text) => this.#logLink(level, text),
     };
     return new LinkManager(deps, {generation});
+  }
+
+  /** An address that cannot be judged just now is not used: a link inside another one would never end. */
+  #isOverlay(address: string): boolean {
+    try {
+      return this.#deps.native.addressOverlay(address);
+    } catch (error) {
+      this.#logLink('warning', `address ${address} is not used: ${textOf(error)}`);
+      return true;
+    }
   }
 
   #configureLinks(): void {
@@ -320,6 +340,7 @@ export class Network {
     const session = this.#makeSession();
     this.session = session;
     this.#members.clear();
+    this.#twin = undefined;
     this.links.handleSessionOffline(now);
     this.#xmpp = {state: 'offline', error: undefined, retryAt: undefined, since: now};
     this.#leaving = Promise.all([this.#leaving, old.stop()]).then(() => {
@@ -361,6 +382,9 @@ export class Network {
           this.links.handleMemberOffline(id, nowMs());
           onActivity();
         },
+        onTwin: (jid) => {
+          if (isCurrent()) this.#onTwin(jid, nowMs());
+        },
         onJingle: (from, jingle) => {
           if (!isCurrent()) return;
           try {
@@ -373,6 +397,13 @@ export class Network {
       },
     );
     return session;
+  }
+
+  #onTwin(jid: string | undefined, now: Millis): void {
+    const account = jid?.split('/')[0];
+    if (!this.twin(now))
+      this.#log('error', 'xmpp', `another node has this one's identity: ${account ?? 'account unknown'}`);
+    this.#twin = {jid: account ?? this.#twin?.jid, at: now};
   }
 
   /** Without a session nobody can be signalled, so tries would be in vain; once it is back, everybody still in the room is tried at once. */

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Start and end of the daemon: arguments, configuration, identity, boot number, signals.
 
-import {fromUtf8, utf8} from './base/bytes.ts';
+import {fromUtf8} from './base/bytes.ts';
 import {IpopError, textOf} from './base/errors.ts';
 import {type Log, type LogLevel, oneLine} from './base/log.ts';
-import {nextBoot} from './controller/boot.ts';
+import {storeBoot, takeBoot} from './controller/boot.ts';
 import {Daemon, type DaemonDeps} from './daemon.ts';
 import {RecordReader} from './native/codec.ts';
 import {NativeError} from './native/datapath.ts';
@@ -26,6 +26,10 @@ const EXIT_FAILED = 1;
 const STOP_MS = 2_500;
 const ANSWER_MS = 100;
 const SIGHUP = 1;
+const STORE_AGAIN_MS = 10_000;
+/** errno of a full disk (ENOSPC, EDQUOT), and of one that may not be written (EACCES, EROFS). */
+const FULL: readonly number[] = [28, 122];
+const LOCKED: readonly number[] = [13, 30];
 
 const USAGE = `ipopd: joins this LAN to those of its peers
 
@@ -108,11 +112,13 @@ function start(host: Host, native: Native, config: Config, file: string): void {
   const {log, setLogLevel} = makeLog(host, config.logLevel);
   native.start();
   const publicKey = openIdentity(native, `${config.stateDir}/identity.key`);
+  const bootFile = `${config.stateDir}/boot`;
+  const {boot, problem} = takeBoot(native, bootFile, host.wallMs() / 1000);
   const self = {
     id: nodeId(publicKey, (data) => native.hash('sha256', data)),
     name: config.name,
     publicKey,
-    boot: takeBootNumber(native, `${config.stateDir}/boot`, host.wallMs(), log),
+    boot,
   };
   native.listenControl(config.controlSocket);
 
@@ -133,6 +139,7 @@ function start(host: Host, native: Native, config: Config, file: string): void {
       timers.after(ANSWER_MS, () => stop({host, timers, log, daemon}));
     },
   });
+  keepStored(problem, {native, timers, log, daemon, bootFile, boot});
   const reader = new RecordReader();
   host.onRecord((record) => {
     for (const event of reader.read(record)) daemon.handleEvent(event);
@@ -214,33 +221,39 @@ function stop({host, timers, log, daemon}: Pick<Parts, 'host' | 'timers' | 'log'
   );
 }
 
+/** While the boot number could not be stored, tries again: a disk gets room, a folder gets writable. */
+function keepStored(
+  problem: string | undefined,
+  parts: Pick<Parts, 'native' | 'timers' | 'log' | 'daemon'> & {readonly bootFile: string; readonly boot: number},
+): void {
+  const {native, timers, log, daemon, bootFile, boot} = parts;
+  daemon.setStateProblem(problem);
+  if (problem === undefined) return;
+  log('warning', 'daemon', `${problem}: peers may be slow to believe the next start`);
+  const again = (): void => {
+    const still = storeBoot(native, bootFile, boot);
+    daemon.setStateProblem(still);
+    if (still === undefined) log('info', 'daemon', `${bootFile} is stored now`);
+    else timers.after(STORE_AGAIN_MS, again);
+  };
+  timers.after(STORE_AGAIN_MS, again);
+}
+
 function openIdentity(native: Native, path: string): Uint8Array {
   try {
     return native.openIdentity(path);
   } catch (error) {
-    throw new IpopError('identity', `cannot use this node's key: ${textOf(error)}`, {cause: error});
+    const way = wayOut(error);
+    throw new IpopError('identity', `cannot use this node's key: ${textOf(error)}${way}`, {cause: error});
   }
 }
 
-/** Takes this start's boot number and stores it; without a writable file the wall clock alone keeps it rising. */
-function takeBootNumber(native: Native, path: string, wallMs: number, log: Log): number {
-  let stored: string | undefined;
-  try {
-    stored = fromUtf8(native.readFile(path));
-  } catch (error) {
-    if (!(error instanceof NativeError && error.errno === 2)) log('warning', 'daemon', textOf(error));
-  }
-  const boot = nextBoot(stored, wallMs / 1000);
-  try {
-    native.writeFile(path, utf8(`${boot}\n`));
-  } catch (error) {
-    log(
-      'warning',
-      'daemon',
-      `cannot store the boot number, so peers may be slow to believe a restart: ${textOf(error)}`,
-    );
-  }
-  return boot;
+/** Of a folder that cannot be written; other failures say theirs themselves. */
+function wayOut(error: unknown): string {
+  const errno = error instanceof NativeError ? error.errno : 0;
+  if (FULL.includes(errno)) return ': free space there, or set option state_dir to another folder';
+  if (LOCKED.includes(errno)) return ': make its folder writable for ipopd, or set option state_dir to one that is';
+  return '';
 }
 
 function algorithm(name: HashName): 'sha1' | 'sha256' {

@@ -116,7 +116,8 @@ int ipop_wake_fd(void);
 int ipop_poll(uint8_t *buf, int cap);
 /* Text of the last failed call. Returns its length, cut to cap. */
 int ipop_last_error(uint8_t *buf, int cap);
-/* Counters of the process, as u64s: records queued, records dropped, threads alive. Returns bytes written. */
+/* Counters of the process, as u64s: records queued, records dropped, threads alive, descriptors that can still be made (8: or more),
+   their limit (RLIMIT_NOFILE). Returns bytes written. */
 int ipop_process_counters(uint8_t *buf, int cap);
 
 /* ---- switch, ports, rules ---------------------------------------------------------------------------------------

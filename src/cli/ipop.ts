@@ -15,6 +15,8 @@ const EXIT_CONFIG = 78;
 const EXIT_DOWN = 1;
 const DEFAULT_SOCKET = '/var/run/ipop.sock';
 
+const UNREADABLE = "ipop: the daemon's answer cannot be read; are ipop and ipopd of one version?";
+
 const USAGE = `ipop: shows and steers what the daemon ipopd does
 
   ipop status           links, bridge and problems
@@ -63,6 +65,17 @@ export function runCli(args: readonly string[], deps: CliDeps): number {
     deps.err(answer);
     return EXIT_DOWN;
   }
+  try {
+    return show(command, answer, json, deps);
+  } catch (error) {
+    // Something in the answer has another form than this version knows.
+    if (!(error instanceof TypeError)) throw error;
+    deps.err(UNREADABLE);
+    return EXIT_DOWN;
+  }
+}
+
+function show(command: ControlCommand, answer: ControlAnswer, json: boolean, deps: CliDeps): number {
   if (command === 'reload') return showReload(answer, json, deps);
   if (!answer.ok) {
     deps.err(`ipop: the daemon refused: ${printable(answer.error.text, 256)}`);
@@ -106,7 +119,7 @@ function ask(command: ControlCommand, socket: string, deps: CliDeps): ControlAns
     return `ipop: ${whyNoAnswer(error, printable(socket, 128))}`;
   }
   const answer = parseAnswer(text);
-  if (!answer) return `ipop: the daemon's answer cannot be read; are ipop and ipopd of one version?`;
+  if (!answer) return UNREADABLE;
   if (!answer.ok || answer[command] !== undefined) return answer;
   return `ipop: the daemon's answer has no ${command}; are ipop and ipopd of one version?`;
 }

@@ -17,6 +17,8 @@ export interface FrameLookup {
 }
 
 const MAX_FRAME = 65535;
+/** Up to here the field is not a type (IEEE 802.3 3.2.6 begins types at 1536), so LLC may follow. */
+const MAX_LENGTH_FIELD = 1535;
 const UDP = 17;
 const ICMPV6 = 58;
 const FRAGMENT = 44;
@@ -46,7 +48,7 @@ export function refuse(frame: Uint8Array, {source, destination}: FrameLookup): D
     const type = u16(frame, at);
     if (isTpid(type) || type === 0x9100) at += 4;
     else if (
-      type <= 1500 &&
+      type <= MAX_LENGTH_FIELD &&
       hex(frame.subarray(at + 2, at + 7)) === 'aaaa030000' &&
       [0, 0xf8].includes(byte(frame, at + 7))
     )

@@ -28,6 +28,9 @@ export interface ProcessCounters {
   readonly recordsQueued: number;
   readonly recordsDropped: number;
   readonly threads: number;
+  /** That can still be made; 8 is 8 or more. */
+  readonly descriptorsFree: number;
+  readonly descriptorLimit: number;
 }
 
 const EINVAL = 22;
@@ -65,9 +68,9 @@ export class Native implements Datapath, LinkPath {
   }
 
   processCounters(): ProcessCounters {
-    const counters = decodeU64s(this.#calls.read('ipop_process_counters', 24));
-    const [recordsQueued = 0, recordsDropped = 0, threads = 0] = counters;
-    return {recordsQueued, recordsDropped, threads};
+    const counters = decodeU64s(this.#calls.read('ipop_process_counters', 40));
+    const [recordsQueued = 0, recordsDropped = 0, threads = 0, descriptorsFree = 0, descriptorLimit = 0] = counters;
+    return {recordsQueued, recordsDropped, threads, descriptorsFree, descriptorLimit};
   }
 
   // ---- switch, ports, rules

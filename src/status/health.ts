@@ -2,6 +2,7 @@
 // What is wrong, and the way out. One rule a code; docs/TROUBLESHOOTING.md has a section for each.
 
 import {REFUSAL_CODES, shortId} from '../tincan/identity.ts';
+import {UNSUPPORTED_VERSION} from '../tincan/version.ts';
 import type {HealthItem, NetworkStatus, PeerStatus, Status} from './types.ts';
 
 type Judged = Omit<Status, 'health'>;
@@ -10,6 +11,8 @@ type Severity = HealthItem['severity'];
 /** Every code with its severity. error: the exit code of `ipop status` is not 0. */
 export const HEALTH_CODES = {
   'config-wrong': 'error',
+  'few-descriptors': 'error',
+  'identity-twice': 'error',
   'clock-wrong': 'error',
   'xmpp-certificate': 'error',
   'xmpp-auth': 'error',
@@ -18,12 +21,16 @@ export const HEALTH_CODES = {
   'no-tap': 'error',
   'no-bridge': 'error',
   'signature-refused': 'error',
+  'unsupported-version': 'error',
   'peer-down': 'error',
   'no-peers': 'warning',
   'relay-in-use': 'warning',
+  'state-not-stored': 'warning',
   'records-dropped': 'warning',
 } as const satisfies Readonly<Record<string, Severity>>;
 
+/** Failures that are nothing but the other node of our identity. */
+const TWIN_CODES = ['conflict', 'nick-conflict'];
 /** Of a room that its owner has yet to make, or to let us in. */
 const ROOM_OWNER_CODES = ['room-missing', 'not-a-member'];
 /** Ends of a stream (ipop.h) that mean the certificate; other TLS failures are the network's or the server's. */
@@ -38,6 +45,15 @@ const AUTH_CODES = [
   'scram',
   'server-signature',
 ];
+
+/** A link or a connection needs several. */
+export const FEW_DESCRIPTORS = 8;
+
+/** The sentence for the log and for health. */
+export function fewDescriptors(free: number, limit: number): string {
+  const left = free === 0 ? `no file descriptor of ${limit} is left` : `${free} of ${limit} file descriptors are left`;
+  return `${left}: new links and connections fail until there are more; raise the limit (ulimit -n, LimitNOFILE=)`;
+}
 
 export type HealthCode = keyof typeof HEALTH_CODES;
 
@@ -56,7 +72,12 @@ export function healthOf(status: Judged): HealthItem[] {
     const more = others.length > 0 ? ` (and ${others.length} more)` : '';
     add('config-wrong', '', `${wrong}${more}: what runs is not what the file says; correct it, then ipop reload`);
   }
-  const {recordsDropped} = status.process;
+  if (status.stateProblem !== undefined) {
+    const way = 'free space there, or make the folder writable; until then peers may refuse this node after a restart';
+    add('state-not-stored', '', `${status.stateProblem}: ${way}`);
+  }
+  const {recordsDropped, descriptorsFree, descriptorLimit} = status.process;
+  if (descriptorsFree < FEW_DESCRIPTORS) add('few-descriptors', '', fewDescriptors(descriptorsFree, descriptorLimit));
   if (recordsDropped > 0) {
     const text = `${recordsDropped} records from native were lost because the daemon was too slow: see whether the CPU is overloaded`;
     add('records-dropped', '', text);
@@ -76,8 +97,14 @@ export function exitCodeOf(status: Status): 0 | 1 | 2 {
 type Add = (code: HealthCode, text: string) => void;
 
 function judgeXmpp({xmpp, peers}: NetworkStatus, add: Add): void {
+  const {error, jid, server, twin} = xmpp;
+  if (twin) {
+    const account = twin.jid === jid ? 'by this very account' : `by account ${twin.jid || 'unknown'}`;
+    const way = 'stop one of both, remove identity.key from its state folder and start it again';
+    add('identity-twice', `another node uses this node's identity, ${account} (${twin.agoSec} s ago): ${way}`);
+    if (TWIN_CODES.includes(error?.code ?? '')) return;
+  }
   if (xmpp.state === 'online') return;
-  const {error, jid, server} = xmpp;
   const retry = xmpp.retryInSec === undefined ? '' : `; next try in ${xmpp.retryInSec} s`;
   const cause = error ? error.text : `state is ${xmpp.state}`;
   if (xmpp.state === 'waiting') {
@@ -130,7 +157,9 @@ function judgePeers({peers, xmpp}: NetworkStatus, add: Add): void {
         `${name}: ${error.text}: compare node ids at both ends; if they are right, someone tampers with signals`,
       );
     }
-    if (present && state !== 'up') add('peer-down', `${name} is in the room but not linked (${state})${whyDown(peer)}`);
+    if (state !== 'up' && error?.code === UNSUPPORTED_VERSION) add('unsupported-version', `${name}: ${error.text}`);
+    else if (present && state !== 'up')
+      add('peer-down', `${name} is in the room but not linked (${state})${whyDown(peer)}`);
     if (peer.path?.kind === 'relay') {
       add(
         'relay-in-use',
@@ -155,6 +184,7 @@ function relayOf({path}: PeerStatus): string {
   return `${path?.local} - ${path?.remote}`;
 }
 
-function nameOf({name, id}: PeerStatus): string {
-  return name === '' ? shortId(id) : `${name} (${shortId(id)})`;
+/** Its account, as long as it has not proved a name of its own. */
+function nameOf({name, jid, id}: PeerStatus): string {
+  return `${name || jid} (${shortId(id)})`;
 }

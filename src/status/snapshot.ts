@@ -26,15 +26,17 @@ export interface NetworkParts {
   pathOf?(port: PortId): PeerStatus['path'] | undefined;
 }
 
-export interface StatusParts extends Pick<Status, 'version' | 'uptimeSec' | 'node' | 'configProblems' | 'process'> {
+export interface StatusParts extends Pick<
+  Status,
+  'version' | 'uptimeSec' | 'node' | 'configProblems' | 'stateProblem' | 'process'
+> {
   readonly networks: readonly NetworkParts[];
 }
 
 /** The whole status, health included. */
 export function buildStatus(parts: StatusParts): Status {
-  const {version, uptimeSec, node, configProblems, process} = parts;
-  const wrong = configProblems ? {configProblems} : {};
-  const status = {version, uptimeSec, node, ...wrong, networks: parts.networks.map(networkOf), process};
+  const {networks, ...rest} = parts;
+  const status = {...rest, networks: networks.map(networkOf)};
   return {...status, health: healthOf(status)};
 }
 

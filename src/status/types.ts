@@ -14,12 +14,17 @@ export interface Status {
   readonly networks: readonly NetworkStatus[];
   /** Why what runs is not what the file said at the last reload, a sentence each; absent once a reload was good. */
   readonly configProblems?: readonly string[];
+  /** Why the state folder could not be written, a sentence; absent while it can. */
+  readonly stateProblem?: string;
   /** Problems, worst first; empty when all is well. */
   readonly health: readonly HealthItem[];
   readonly process: {
     readonly recordsQueued: number;
     readonly recordsDropped: number;
     readonly threads: number;
+    /** File descriptors that can still be made; 8 is 8 or more. */
+    readonly descriptorsFree: number;
+    readonly descriptorLimit: number;
   };
 }
 
@@ -35,6 +40,8 @@ export interface NetworkStatus {
     readonly room: string;
     /** In words, when it is not online. */
     readonly error?: ErrorStatus;
+    /** Another node that has this node's identity: its bare JID (empty: not known), and when it was last noticed. */
+    readonly twin?: {readonly jid: string; readonly agoSec: number};
     readonly retryInSec?: number;
   };
   readonly bridge: {

@@ -5,7 +5,7 @@ import type {Millis} from '../base/time.ts';
 import type {LinkDescription, LinkInfo, LinkRole, PortId} from '../native/datapath.ts';
 import {refuseCandidate} from './candidate.ts';
 import {CANDIDATES, RESENDS} from './limits.ts';
-import type {LinkEffect, Signal, SignedDescription} from './types.ts';
+import type {LinkEffect, OwnSignal, SignedDescription} from './types.ts';
 
 export interface AttemptStart {
   readonly key: string;
@@ -20,7 +20,7 @@ export interface AttemptStart {
 /** What an attempt needs of its link. */
 export interface AttemptDeps {
   emit(effect: LinkEffect): void;
-  signal(signal: Signal): void;
+  signal(signal: OwnSignal): void;
   isOverlay(address: string): boolean;
   log(level: 'debug', text: string): void;
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Signals <-> Jingle-shaped stanzas: docs/PROTOCOL.md, section 3 (XEP-0166, XEP-0176, XEP-0320). Parsed strictly: what does not
-// have exactly this form is refused, so nothing behind this file checks a field's form again.
+// have this form is refused, so nothing behind this file checks a field's form again; what a later version adds to it is passed over.
 
 import xml, {type Element} from '@xmpp/xml';
 import {IpopError} from '../base/errors.ts';
 import type {LinkDescription, LinkRole} from '../native/datapath.ts';
 import {CANDIDATE_LENGTH} from './candidate.ts';
-import type {Signal, SignedDescription} from './types.ts';
+import type {OwnSignal, Signal, SignedDescription} from './types.ts';
+import {PROTOCOL_VERSION} from './version.ts';
 
 export const JINGLE = 'urn:xmpp:jingle:1';
 const LINK = 'urn:ipop:link:0';
@@ -21,9 +22,13 @@ const ACTIONS = {
   terminate: 'session-terminate',
 } as const;
 
+/** In one element: ours, and what a later version may add. */
+const CHILDREN = 16;
+
 // Each attribute's form; lengths are in UTF-16 units. ICE: RFC 8839 section 5.4.
 const NODE_ID = /^[0-9a-f]{40}$/;
 const NONCE = /^[0-9a-f]{32}$/;
+const VERSION = /^[1-9]\d{0,5}$/;
 const COUNT = /^[1-9]\d{0,14}$/;
 const UFRAG = /^[A-Za-z0-9+/]{4,256}$/;
 const PWD = /^[A-Za-z0-9+/]{22,256}$/;
@@ -37,7 +42,7 @@ const JID = /^[^\p{Cc}\p{Cs}\s]{1,1024}$/u;
 const TEXT = /^[^\p{Cc}\p{Cs}]{0,256}$/u;
 
 /** Stanza child of a signal. */
-export function writeJingle(signal: Signal): Element {
+export function writeJingle(signal: OwnSignal): Element {
   const attrs = {xmlns: JINGLE, action: ACTIONS[signal.type], sid: signal.sid};
   if (signal.type === 'terminate') {
     const text = signal.text === '' ? undefined : xml('text', {}, clean(signal.text));
@@ -59,7 +64,11 @@ export function parseJingle(jingle: Element): Signal {
     case ACTIONS.offer:
     case ACTIONS.answer: {
       const type = action === ACTIONS.offer ? 'offer' : 'answer';
-      const signed = parseSigned(contentOf(jingle), type);
+      const content = contentOf(jingle);
+      // First: another version's form may be another one.
+      const version = Number(attr(only(content, [['description', LINK]])[0] as Element, 'version', VERSION));
+      if (version !== PROTOCOL_VERSION) return {type: 'unsupported', sid, version};
+      const signed = parseSigned(content, type);
       if (signed.nonce !== sid) throw malformed('sid', sid);
       return {type, sid, signed};
     }
@@ -80,7 +89,7 @@ function describe(signed: SignedDescription): Element[] {
   const {description} = signed;
   const attrs = {
     xmlns: LINK,
-    version: '1',
+    version: `${PROTOCOL_VERSION}`,
     network: signed.network,
     from: signed.from,
     to: signed.to,
@@ -108,7 +117,6 @@ function parseSigned(content: Element, role: LinkRole): SignedDescription {
     ['description', LINK],
     ['transport', ICE],
   ]) as [Element, Element];
-  attr(description, 'version', /^1$/);
   attr(description, 'role', new RegExp(`^${role}$`));
   return {
     role,
@@ -159,13 +167,13 @@ function contentOf(jingle: Element): Element {
   return content;
 }
 
-/** The child elements, which must be exactly these, each once, in any order. */
+/** These child elements, each of which must be there once, in any order; others are a later version's. */
 function only(parent: Element, wanted: readonly (readonly [name: string, xmlns: string])[]): Element[] {
   const children = parent.getChildElements();
+  if (children.length > CHILDREN) throw malformed(`children of ${parent.name}`, `${children.length}`);
   return wanted.map(([name, xmlns]) => {
     const found = children.filter((child) => child.is(name, xmlns));
-    if (found.length !== 1 || children.length !== wanted.length)
-      throw malformed(`children of ${parent.name}`, undefined);
+    if (found.length !== 1) throw malformed(`${name} in ${parent.name}`, undefined);
     return found[0] as Element;
   });
 }

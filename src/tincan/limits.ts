@@ -43,3 +43,5 @@ export const CANDIDATES = 32;
 export const PEERS = 256;
 /** How long a refused signature is shown beside a link that is up. */
 export const REFUSAL_SHOWN_MS = 600_000;
+/** Back-off from a peer of another version: an update ends in a restart, which brings it into the room anew, and then it is tried at once. */
+export const VERSION_BACKOFF_MS = 60_000;

@@ -8,7 +8,7 @@ import type {PeerStatus} from '../status/types.ts';
 import {ANSWERS_AT_ONCE, OFFERS_AT_ONCE, PEERS} from './limits.ts';
 import {Link} from './link.ts';
 import type {LinkContext, LinkManagerDeps} from './link-context.ts';
-import type {LinkEffect, NodeId, Signal} from './types.ts';
+import type {LinkEffect, NodeId, OwnSignal, Signal} from './types.ts';
 
 export type {LinkManagerDeps} from './link-context.ts';
 
@@ -115,14 +115,14 @@ export class LinkManager {
       this.#context.log('debug', `${signal.type} from ${from}, which is no known node, refused`);
       const text = 'not seen in the room';
       // Only offers: a peer that we do not see yet must not wait for its time limit.
-      const refusal: Signal = {type: 'terminate', sid: signal.sid, reason: 'unknown-peer', text};
+      const refusal: OwnSignal = {type: 'terminate', sid: signal.sid, reason: 'unknown-peer', text};
       if (signal.type === 'offer') this.#emit({type: 'signal', to: from, signal: refusal});
     }
     this.#startDue(now);
   }
 
   /** A signal of ours could not be delivered, or was refused (an iq error, or no answer to the iq). */
-  handleSignalFailed(to: string, signal: Signal, error: IpopError, now: Millis): void {
+  handleSignalFailed(to: string, signal: OwnSignal, error: IpopError, now: Millis): void {
     const link = this.#byJid.get(to) ?? [...this.#links.values()].find((one) => one.hasSession(signal.sid));
     link?.handleSignalFailed(signal, error, now);
     this.#startDue(now);

@@ -32,11 +32,13 @@ import {
   REFUSAL_SHOWN_MS,
   RESEND_MS,
   SETTLED_MS,
+  VERSION_BACKOFF_MS,
 } from './limits.ts';
 import {deadlineOf, levelOf, type State} from './link-state.ts';
 import {type LinkContext, newNonce, signOwn} from './link-context.ts';
 import {chooseServers} from './servers.ts';
-import type {NodeId, Signal, SignedDescription} from './types.ts';
+import type {NodeId, OwnSignal, Signal, SignedDescription} from './types.ts';
+import {otherVersion, PROTOCOL_VERSION, refusedVersion, SPEAKS, UNSUPPORTED_VERSION} from './version.ts';
 
 export interface LinkError {
   readonly code: string;
@@ -104,7 +106,7 @@ export class Link {
 
   /** Local addresses changed: a new try may work, so it comes within half a second. */
   handleInterfacesChanged(now: Millis): void {
-    if (this.#state.name !== 'backoff') return;
+    if (this.#state.name !== 'backoff' || this.#error?.code === UNSUPPORTED_VERSION) return;
     const until = Math.min(this.#state.until, now + backoffMs(1, this.#context.random));
     this.#state = {name: 'backoff', until};
   }
@@ -123,8 +125,14 @@ export class Link {
         else this.#keepEarly(signal.sid, signal.candidate);
         return;
       }
+      case 'unsupported':
+        return this.#handleUnsupported(signal.sid, otherVersion(signal.version), now);
       case 'terminate':
         if (!this.#current(signal.sid)) return;
+        if (signal.reason === UNSUPPORTED_VERSION) {
+          const {code, message} = refusedVersion(signal.text);
+          return this.#fail(code, message, now, {tellPeer: false, probe: false});
+        }
         return this.#fail('ended-by-peer', `The peer ended the try: ${signal.text || signal.reason}`, now, {
           tellPeer: false,
           probe: false,
@@ -133,7 +141,7 @@ export class Link {
   }
 
   /** Our signal was not delivered. Only an unanswered offer, or an answer before "up", is worth nothing without it. */
-  handleSignalFailed(signal: Signal, error: IpopError, now: Millis): void {
+  handleSignalFailed(signal: OwnSignal, error: IpopError, now: Millis): void {
     const state = this.#state;
     if (state.name !== 'checking' || state.attempt.start.sid !== signal.sid) return;
     // Too much is on its way already; it is sent again.
@@ -178,7 +186,13 @@ export class Link {
     const {id, port} = {id: this.#context.self.id, port: state.attempt.port};
     attempt.info = info;
     const carriages = this.#context.carriage === 'srtp' ? {} : {carriages: ['express']};
-    const hello = writeMessage({type: 'hello', version: 1, id, generation: attempt.start.generation, ...carriages});
+    const hello = writeMessage({
+      type: 'hello',
+      version: PROTOCOL_VERSION,
+      id,
+      generation: attempt.start.generation,
+      ...carriages,
+    });
     this.#context.emit({type: 'send-message', port, message: hello});
     this.#state = {...state, deadline: now + HELLO_MS, resendAt: undefined};
     this.#upWhenGreeted(now);
@@ -193,8 +207,12 @@ export class Link {
     }
     if (message.type !== 'hello' || attempt.greeted) return;
     const {version, id, generation} = message;
-    if (version !== 1 || id !== this.id || generation !== attempt.start.generation) {
-      const text = `Cannot use the link: its hello is of version ${version}, node ${shortId(id)}, generation ${generation}`;
+    if (version !== PROTOCOL_VERSION) {
+      const {code, message: text} = otherVersion(version);
+      return this.#fail(code, text, now);
+    }
+    if (id !== this.id || generation !== attempt.start.generation) {
+      const text = `Cannot use the link: its hello is of node ${shortId(id)}, generation ${generation}`;
       return this.#fail('wrong-hello', text, now);
     }
     attempt.greeted = true;
@@ -347,6 +365,17 @@ export class Link {
     attempt.setRemote(signed.description);
   }
 
+  /** What it says cannot be read, let alone checked: a link that is up is not touched. */
+  #handleUnsupported(sid: string, error: IpopError, now: Millis): void {
+    if (this.#current(sid)) return this.#fail(error.code, error.message, now);
+    if (!this.present) return this.#refuse(sid, 'unknown-peer', 'not seen in the room');
+    if (!this.#offersTaken.take(now)) return this.#refuse(sid, 'busy', 'too many offers, try again later');
+    this.#refuseWith(sid, error, now);
+    const {name} = this.#state;
+    if (name === 'idle' || name === 'backoff')
+      this.#transition({name: 'backoff', until: now + VERSION_BACKOFF_MS}, error.message, now);
+  }
+
   #begin(role: AttemptStart['role'], sid: string, generation: number, now: Millis): void {
     const {isOverlay, emit, servers} = this.#context;
     this.#opens++;
@@ -354,7 +383,7 @@ export class Link {
     const deps = {
       isOverlay,
       emit,
-      signal: (signal: Signal) => this.#signal(signal),
+      signal: (signal: OwnSignal) => this.#signal(signal),
       log: (level: 'debug', text: string) => this.#log(level, text),
     };
     const attempt = new Attempt(deps, {key, role, sid, generation, startedAt: now});
@@ -398,7 +427,8 @@ export class Link {
     if (name === 'up' && how.probe !== false) this.#context.emit({type: 'probe-session'});
     if (attempt.wasSignalled && how.tellPeer !== false) this.#refuse(attempt.start.sid, code, text);
     if (!this.present) return this.#transition({name: 'idle', dueAt: undefined}, `${text}; peer is offline`, now);
-    this.#transition({name: 'backoff', until: now + backoffMs(this.attempts, this.#context.random)}, text, now);
+    const wait = code === UNSUPPORTED_VERSION ? VERSION_BACKOFF_MS : backoffMs(this.attempts, this.#context.random);
+    this.#transition({name: 'backoff', until: now + wait}, text, now);
   }
 
   /** Takes the attempt's port away: no frames first, then closed. The caller changes the state. */
@@ -428,10 +458,10 @@ export class Link {
   }
 
   #refuse(sid: string, reason: string, text: string): void {
-    this.#signal({type: 'terminate', sid, reason, text});
+    this.#signal({type: 'terminate', sid, reason, text: reason === UNSUPPORTED_VERSION ? SPEAKS : text});
   }
 
-  #signal(signal: Signal): void {
+  #signal(signal: OwnSignal): void {
     if (this.jid !== '') this.#context.emit({type: 'signal', to: this.jid, signal});
   }
 

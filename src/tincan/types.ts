@@ -31,8 +31,13 @@ export interface SignedDescription {
 export type Signal =
   | {readonly type: 'offer'; readonly sid: string; readonly signed: SignedDescription}
   | {readonly type: 'answer'; readonly sid: string; readonly signed: SignedDescription}
+  /** An offer or answer of another version of the protocol: received only. */
+  | {readonly type: 'unsupported'; readonly sid: string; readonly version: number}
   | {readonly type: 'candidate'; readonly sid: string; readonly candidate: string}
   | {readonly type: 'terminate'; readonly sid: string; readonly reason: string; readonly text: string};
+
+/** What we send. */
+export type OwnSignal = Exclude<Signal, {readonly type: 'unsupported'}>;
 
 /** What link management wants done, in order. `key` names a link before it has a port: the peer's id and the generation. */
 export type LinkEffect =
@@ -43,7 +48,7 @@ export type LinkEffect =
   /** Both sides can and want it: frames go by express as soon as it works. */
   | {readonly type: 'express'; readonly port: PortId; readonly peer: NodeId; readonly generation: number}
   | {readonly type: 'close'; readonly port: PortId}
-  | {readonly type: 'signal'; readonly to: string; readonly signal: Signal}
+  | {readonly type: 'signal'; readonly to: string; readonly signal: OwnSignal}
   /** The link carries frames from now on: enable its port, tell the switch. */
   | {readonly type: 'port-up'; readonly peer: NodeId; readonly port: PortId}
   /** It no longer does: tell the switch at once. */

@@ -300,6 +300,7 @@ function streamError(condition: string, text: string): IpopError {
     case 'not-authorized':
     case 'policy-violation':
     case 'not-well-formed':
+    case 'restricted-xml':
       return new IpopError(`stream-${condition}`, `stream ended: ${condition}${detail}`);
     default:
       return new IpopError(condition, `server ended the stream: ${condition}${detail}`);

@@ -6,6 +6,7 @@ import {IpopError, textOf} from '../base/errors.ts';
 import {configureRoom, destroyRoom, grantMembers, type Request} from './muc-config.ts';
 import {watchPlace} from './self-ping.ts';
 import {conditionOf, said} from './stanza-error.ts';
+import {noteNick, realJidOf, TwinNotes} from './twin.ts';
 import type {Member} from './types.ts';
 
 const NS_MUC = 'http://jabber.org/protocol/muc';
@@ -38,6 +39,8 @@ export interface RoomHandlers {
   onRefused(error: IpopError): void;
   onMemberOnline(member: Member): void;
   onMemberOffline(id: string): void;
+  /** Another node has our identity; its real full JID, if known. */
+  onTwin(jid: string | undefined): void;
   log(level: 'debug' | 'info' | 'warning', text: string): void;
   after(delayMs: number, callback: () => void): () => void;
 }
@@ -63,11 +66,13 @@ export class Room {
   #crowded = false;
   #cancelReturn: (() => void) | undefined;
   #cancelWatch: (() => void) | undefined;
+  readonly #notes: TwinNotes;
 
   constructor(options: RoomOptions, handlers: RoomHandlers) {
     this.#options = options;
     this.#handlers = handlers;
     this.#granted = this.#others(options.members);
+    this.#notes = new TwinNotes(options.room, options.nick, handlers.after);
   }
 
   /** Whether the full JID is that of a node in the room. */
@@ -101,6 +106,7 @@ export class Room {
 
   /** The connection is lost: while it is, nobody is called gone. */
   pause(): void {
+    this.#notes.forget();
     this.#cancelReturn?.();
     this.#cancelReturn = undefined;
     this.#cancelWatch?.();
@@ -117,7 +123,8 @@ export class Room {
 
   /** Leaves, telling the room if it can be told. */
   leave(): void {
-    if (this.#state !== 'out') this.#io?.send(xml('presence', {to: this.#self, type: 'unavailable'}));
+    if (this.#notes.isLeaving) this.#notes.withdraw();
+    else if (this.#state !== 'out') this.#io?.send(xml('presence', {to: this.#self, type: 'unavailable'}));
     this.#exit();
   }
 
@@ -129,17 +136,40 @@ export class Room {
     if (bare.toLowerCase() !== this.#options.room.toLowerCase() || this.#state === 'out') return;
     const nick = slash < 0 ? '' : from.slice(slash + 1);
     const type = presence.attrs['type'] ?? 'available';
-    if (type === 'error') return this.#refuse(this.#refusal(presence));
+    if (this.#notes.isLeaving) {
+      const twin = this.#notes.handle(nick, type, presence);
+      return twin === undefined ? undefined : this.#handlers.onTwin(twin);
+    }
     const user = presence.getChild('x', NS_MUC_USER);
     const statuses = new Set(user?.getChildren('status').map((status) => status.attrs['code']));
+    if (nick === noteNick(this.#options.nick)) {
+      // Not our own, which may come late.
+      if (type === 'available' && !statuses.has('110')) this.#handlers.onTwin(realJidOf(presence));
+      return;
+    }
+    if (type === 'error') return this.#onError(presence);
     const isSelf = nick === this.#options.nick || statuses.has('110');
     if (type === 'unavailable') {
       if (isSelf) this.#onRemoved(user, statuses);
       else this.#onGone(nick);
     } else if (type === 'available') {
       if (isSelf) this.#onSelf(user, statuses);
-      else this.#onOccupant(nick, user);
+      else this.#onOccupant(nick, presence);
     }
+  }
+
+  #onError(presence: Element): void {
+    const error = this.#refusal(presence);
+    if (error.code !== 'nick-conflict') return this.#refuse(error);
+    this.#handlers.onTwin(undefined);
+    const io = this.#io;
+    const isLeft =
+      io &&
+      this.#notes.leave(
+        (element) => io.send(element),
+        () => this.#refuse(error),
+      );
+    if (isLeft !== true) this.#refuse(error);
   }
 
   get #self(): string {
@@ -236,9 +266,9 @@ export class Room {
     });
   }
 
-  #onOccupant(nick: string, user: Element | undefined): void {
+  #onOccupant(nick: string, presence: Element): void {
     if (!NODE_ID.test(nick)) return;
-    const jid = user?.getChildren('item').find((item) => item.attrs['jid']?.includes('/'))?.attrs['jid'];
+    const jid = realJidOf(presence);
     if (jid === undefined) {
       this.#hidden = true;
       if (this.#state === 'in') this.#refuseHidden();

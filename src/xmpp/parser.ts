@@ -19,12 +19,20 @@ const SLICE_CHARS = 256;
 const STANZA_DEPTH = 2;
 /** A Jingle offer has a depth of 6. */
 const MAX_DEPTH = 32;
+/**
+ * What the end of a slice may be only a part of. The base parser looks for the ends of comments and declarations within one slice: were
+ * `?` and `>` in two, it would pass over all that follows.
+ */
+const PARTIAL = /(?:<!\[C?D?A?T?A?|<?[-?!\]]{0,2})$/;
+const CDATA = '<![CDATA[';
+/** A `>` in an attribute's value does not end its tag. */
+const WHOLE_TAG = /^<(?:[^'"]|'[^']*'|"[^"]*")*>$/;
 /** What a server may send faster than we handle it: a room of 1 000 occupants, twice. */
 const MAX_QUEUED = 4096;
 
 /** Why the stream's XML is refused: a stream error condition (RFC 6120, 4.9.3). */
 export interface XmlFault {
-  readonly condition: 'not-well-formed' | 'policy-violation';
+  readonly condition: 'not-well-formed' | 'policy-violation' | 'restricted-xml';
   readonly text: string;
 }
 
@@ -42,6 +50,11 @@ export class StreamParser extends BaseParser {
   #dead = false;
   #depth = 0;
   #chars = 0;
+  /** End of what came that may be a part of something. */
+  #held = '';
+  #inCdata = false;
+  /** Something of the stream has come. */
+  #begun = false;
   /** After the end of a stanza, before the next. */
   #between = false;
   /** Depth from which on content is dropped, while in an element that breaks a bound. */
@@ -62,18 +75,25 @@ export class StreamParser extends BaseParser {
 
   /** Parses text as it came; reports at most one fault. */
   override write(text: string): void {
-    for (let at = 0; at < text.length && !this.#dead; at += SLICE_CHARS) {
-      const slice = text.slice(at, at + SLICE_CHARS);
+    const all = this.#held + text;
+    let at = 0;
+    while (!this.#dead) {
+      const slice = withoutPartial(all.slice(at, at + SLICE_CHARS));
+      if (slice === '') break;
+      at += slice.length;
       // Keep-alives of a quiet server: the base parser would gather them until the next stanza.
       if (this.#between && slice.trim() === '') continue;
       this.#chars += slice.length;
+      this.#refuseRestricted(slice);
+      this.#begun = true;
       this.#parse(slice);
-      this.#between = this.#depth === 1 && slice.endsWith('>');
+      this.#between = this.#depth === 1 && WHOLE_TAG.test(slice.slice(slice.lastIndexOf('<')));
       if (this.#chars > MAX_ELEMENT_CHARS) this.#dropFrom ??= Math.max(STANZA_DEPTH, this.#depth);
       if (this.#chars > MAX_DROPPED_CHARS) {
         this.#fail('policy-violation', `an element of the server is larger than ${MAX_DROPPED_CHARS} characters`);
       }
     }
+    this.#held = all.slice(at);
     this.#schedule();
   }
 
@@ -133,7 +153,29 @@ export class StreamParser extends BaseParser {
     blank(this.cursor);
   }
 
+  /** Comments, processing instructions and document types have no place in a stream (RFC 6120, 11.1); the base parser skips them. */
+  #refuseRestricted(slice: string): void {
+    for (let at = 0; at >= 0 && at < slice.length;) {
+      if (this.#inCdata) {
+        const end = slice.indexOf(']]>', at);
+        this.#inCdata = end < 0;
+        at = end < 0 ? end : end + 3;
+      } else {
+        const [start = -1] = [slice.indexOf('<!', at), slice.indexOf('<?', at)]
+          .filter((one) => one >= 0)
+          .sort((a, b) => a - b);
+        if (start < 0) return;
+        this.#inCdata = slice.startsWith(CDATA, start);
+        at = start + (this.#inCdata ? CDATA.length : 2);
+        const isDeclaration = slice[start + 1] === '?' && !this.#begun && slice.slice(0, start).trim() === '';
+        if (!this.#inCdata && !isDeclaration)
+          this.#fail('restricted-xml', "the server's XML has what no stream may have");
+      }
+    }
+  }
+
   #parse(slice: string): void {
+    if (this.#dead) return;
     this.#parsing = true;
     try {
       super.write(slice);
@@ -162,6 +204,11 @@ export class StreamParser extends BaseParser {
     this.detach();
     this.#onFault({condition, text: sentence});
   }
+}
+
+function withoutPartial(slice: string): string {
+  const [partial = ''] = PARTIAL.exec(slice.slice(-CDATA.length)) ?? [];
+  return slice.slice(0, slice.length - partial.length);
 }
 
 /** Takes a stanza's content, so that it is counted (XEP-0198, 4) and nothing else. */

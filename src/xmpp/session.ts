@@ -74,6 +74,7 @@ class Session implements XmppSession {
         onRefused: (error) => this.#onRoomRefused(error),
         onMemberOnline: (member) => handlers.onMemberOnline(member),
         onMemberOffline: (id) => handlers.onMemberOffline(id),
+        onTwin: (jid) => handlers.onTwin?.(jid),
         log: (level, text) => deps.log(level, text),
         after: (delayMs, callback) => deps.after(delayMs, callback),
       },
@@ -301,6 +302,8 @@ class Session implements XmppSession {
   #lose(error: IpopError, atOnce = false): void {
     if (this.#onStopped) return this.#onStopped();
     if (!this.#running) return;
+    // Our resource has the node's id in it.
+    if (error.code === 'conflict') this.#handlers.onTwin?.(jidOf(this.#options.jid).bare().toString());
     this.#close();
     // What broke this stream would come again in a resumed one.
     if (error.code.startsWith('stream-')) this.#forget();

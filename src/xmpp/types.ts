@@ -63,6 +63,8 @@ export interface XmppHandlers {
   /** A node entered the room, or its stream came back with another JID. */
   onMemberOnline(member: Member): void;
   onMemberOffline(id: string): void;
+  /** Another node has our identity; its real full JID, or our own bare one when it has the account too; undefined: not known. */
+  onTwin?(jid: string | undefined): void;
   /** A `jingle` child of an iq set (or a terminate) from a full JID; the iq is answered by the session. */
   onJingle(from: string, jingle: Element): void;
 }

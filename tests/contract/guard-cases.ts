@@ -15,9 +15,11 @@ export const guardCases: Cases = {
     site.write(site.lan, udp6(B, A, 546, 547));
     site.write(site.lan, udp4(B, A, 68, 67, '8100 0005'));
     site.write(site.lan, udp4(B, A, 68, 67, '88a8 0005 8100 0006'));
+    // The longest length there is before types begin, LLC and SNAP.
+    site.write(site.lan, udp4(B, A, 68, 67, '05ff aaaa03 000000'));
     site.write(site.link, udp6(A, B, 547, 546));
     t.deepEqual(site.out(), [0, 0, 0, 0]);
-    t.is(site.drops(site.lan)['guard-dhcp'], 5);
+    t.is(site.drops(site.lan)['guard-dhcp'], 6);
     t.is(site.drops(site.link)['guard-dhcp'], 1);
     t.deepEqual(site.upcalls(), []);
   },

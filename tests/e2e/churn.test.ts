@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Random faults, one after another: after each, every link is back; after all, nothing has leaked.
 // SEED=n repeats a run, CYCLES=n makes it longer or shorter.
+//
+//   server host (Prosody, coturn) -- [ internet ] --+-- [ office ] masquerade -- h1, h2            office = boat: direct
+//                                                   +-- [ cabin ] symmetric -- h1, h2              cabin = office, cabin = boat: relay
+//                                                   +-- [ carrier ] masquerade -- [ boat ] masquerade -- h1, h2
 
 import test from 'ava';
 import {Internet} from '../lab/internet.ts';

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The demo's proofs can fail: on sites that nothing joins they do, and on sites joined by a plain wire exactly those
 // fail that a wire cannot hold.
+//
+//   h1 -- br-lan [ left ] masquerade -- [ internet ] -- masquerade [ right ] br-lan -- h1
+//           `-------------------- a plain wire, at first not there -------------------'
 
 import test from 'ava';
 import {PROOFS} from '../../demo/proofs.ts';

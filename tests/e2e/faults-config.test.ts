@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Faults of what a person writes: every problem of the configuration is told at once, with its place and what is allowed; exit code 78.
+//
+//   h1 -- [ office ] masquerade -- [ internet ] -- server host (Prosody, coturn)
 
 import {chmodSync, mkdirSync, readFileSync, statSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Faults of the LAN side: the tap or the bridge is missing, goes, or comes back. The node says what is missing and goes on by itself.
+//
+//   h1 -- [ office ] masquerade -- [ internet ] -- masquerade [ boat ] -- h1            the fault: tap and br-lan of office
+//                                       |
+//                        server host (Prosody, coturn)
 
 import type {NetworkStatus} from '../../src/status/types.ts';
 import {groupOf, IpopNode} from '../lab/ipopd.ts';

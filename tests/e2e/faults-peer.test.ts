@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Faults of the path and of the peer: garbage in a peer's name, and a peer that dies without a word and returns.
+//
+//   server host (Prosody, coturn) -- [ internet ] --+-- [ office ] masquerade -- h1            office = boat: direct
+//                                                   +-- [ cabin ] symmetric -- h1              cabin = office, cabin = boat: relay
+//                                                   +-- [ carrier ] masquerade -- [ boat ] masquerade -- h1
 
 import {Capture} from '../lab/capture.ts';
 import type {Flow} from '../lab/internet.ts';

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Faults of what is said: a room member that sends nonsense and lies, and a server that breaks its XML. Nothing else breaks.
+//
+//   h1 -- [ office ] masquerade -- [ internet ] -- masquerade [ boat ] -- h1
+//                                       |
+//                        server host (Prosody, coturn); [ cabin ] masquerade: the rogue member
 
 import {fileURLToPath} from 'node:url';
 import {Internet} from '../lab/internet.ts';
@@ -92,13 +96,13 @@ class Rogue {
 const MALFORMED: readonly (readonly [string, RegExp])[] = [
   ['no-sid', /Cannot read the signal: sid is missing/],
   ['unknown-action', /Cannot read the signal: action is/],
-  ['no-content', /Cannot read the signal: children of jingle/],
-  ['two-contents', /Cannot read the signal: children of jingle/],
+  ['no-content', /Cannot read the signal: content in jingle is missing or not once/],
+  ['two-contents', /Cannot read the signal: content in jingle is missing or not once/],
   ['garbage-attributes', /Cannot read the signal: (boot|from) is/],
   ['escape-in-name', /Cannot read the signal: name is "\?office/],
   ['huge-generation', /Cannot read the signal: generation is/],
   ['giant-value', /Cannot read the signal: ufrag is "a{40}"/],
-  ['wide', /Cannot read the signal: children of jingle/],
+  ['wide', /Cannot read the signal: children of jingle is "2001"/],
   ['garbage-candidate', /Cannot read the signal: candidate is/],
   ['deep', /iq.*(too large|too deep|larger|deeper|dropped)/i],
   ['giant-stanza', /iq.*(too large|too deep|larger|deeper|dropped)/i],

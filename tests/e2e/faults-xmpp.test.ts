@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Faults of account, server and group: each is told in words with a code, none is hammered at, and none takes a link that is up.
+//
+//   h1 -- [ office ] masquerade -- [ internet ] -- masquerade [ boat ] -- h1            the fault: at the server host
+//                                       |
+//                        server host (Prosody, coturn)
 
 import {setTimeout as sleep} from 'node:timers/promises';
 import type {ExecutionContext} from 'ava';

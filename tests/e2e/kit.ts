@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 // What the end-to-end tests share: a lab for each file, its logs kept when a test fails, questions to all nodes at once.
 
-import {cpSync, mkdirSync, readdirSync, rmSync} from 'node:fs';
+import {cpSync, mkdirSync, rmSync} from 'node:fs';
 import {basename, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 import test, {type ExecutionContext, type Implementation} from 'ava';
 import type {HealthItem, NetworkStatus, PeerStatus, Status} from '../../src/status/types.ts';
+import {CAPTURES, Recorder, SIGNALS} from '../lab/capture.ts';
 import type {IpopNode} from '../lab/ipopd.ts';
 import {Lab, whyNot} from '../lab/lab.ts';
+import type {Netns} from '../lab/netns.ts';
 import type {SiteOptions} from '../lab/site.ts';
 import {until} from '../lab/wait.ts';
 import {World} from '../lab/world.ts';
@@ -32,29 +34,68 @@ export function labTest(title: string, body: Implementation<[]>): void {
   (obstacle === undefined ? test.serial : test.serial.skip)(title, body);
 }
 
-/** A world for all tests of the calling file. Ask for it inside tests; logs of a failed test are copied to artifacts/. */
+/**
+ * What is recorded of every world, as point=filter for tcpdump; point is namespace:device. IPOP_CAPTURE adds points with all that crosses them:
+ * `IPOP_CAPTURE=office:br-lan,boat-h1:eth0`. Namespaces: internet, server, a site (its router), site-h1 and so on (hosts).
+ */
+const ALWAYS: readonly (readonly [point: string, filter: string])[] = [['internet:any', SIGNALS]];
+
+/**
+ * A world for all tests of the calling file. Ask for it inside tests. After a failed test its logs and packet captures are in
+ * artifacts/<file>/<title>.
+ */
 export function worldOf(file: string, plan: readonly SiteOptions[]): () => World {
   let world: World | undefined;
   let lab: Lab | undefined;
+  let recorders: readonly Recorder[] = [];
   const artifacts = fileURLToPath(new URL(`../../artifacts/${basename(file, '.test.ts')}`, import.meta.url));
   test.before(async () => {
     rmSync(artifacts, {recursive: true, force: true});
     if (obstacle !== undefined) return;
     lab = Lab.open();
-    world = await World.build(lab, plan);
+    try {
+      world = await World.build(lab, plan);
+      recorders = await record(world);
+    } catch (error) {
+      await keep(lab, recorders, join(artifacts, 'build'));
+      throw error;
+    }
   });
-  test.afterEach.always((t) => {
+  test.afterEach.always(async (t) => {
     if (t.passed || lab === undefined) return;
-    const folder = join(artifacts, t.title.replace(/[^\w]+/g, '-').slice(-60));
-    mkdirSync(folder, {recursive: true});
-    for (const name of readdirSync(lab.logDir)) cpSync(join(lab.logDir, name), join(folder, name));
-    t.log(`logs are in ${folder}`);
+    const title = t.title.replace(/^afterEach\.always hook for /, '');
+    const folder = join(artifacts, title.replace(/[^\w]+/g, '-').slice(-60));
+    await keep(lab, recorders, folder);
+    t.log(`logs and packet captures are in ${folder}`);
   });
   test.after.always(() => lab?.close());
   return () => {
     if (world === undefined) throw new Error('The lab is only there inside tests.');
     return world;
   };
+}
+
+/** Copies what programs wrote and what was captured to a folder. */
+async function keep(lab: Lab, recorders: readonly Recorder[], folder: string): Promise<void> {
+  mkdirSync(folder, {recursive: true});
+  // Captures that a test makes for itself, too.
+  for (const source of [lab.logDir, lab.folder(CAPTURES)]) cpSync(source, folder, {recursive: true});
+  await Promise.all(recorders.map((recorder) => recorder.save(folder)));
+}
+
+async function record(world: World): Promise<Recorder[]> {
+  const asked = (process.env['IPOP_CAPTURE'] ?? '').split(',').filter(Boolean);
+  const points = [...ALWAYS, ...asked.map((point) => [point, ''] as const)];
+  return await Promise.all(points.map(([point, filter]) => recorderAt(world, point, filter)));
+}
+
+async function recorderAt(world: World, point: string, filter: string): Promise<Recorder> {
+  const {internet, sites} = world;
+  const inside = sites.flatMap((site) => [site.router, ...site.hosts.map((host) => host.ns)]);
+  const [label, device = 'any'] = point.split(':');
+  const ns: Netns | undefined = [internet.ns, internet.server, ...inside].find((one) => one.label === label);
+  if (ns === undefined) throw new Error(`IPOP_CAPTURE: this lab has no namespace '${label}' (of '${point}').`);
+  return await Recorder.start(ns, device, filter);
 }
 
 /** Starts nodes and waits until each has a link to every other. */

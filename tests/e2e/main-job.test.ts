@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The main job, from the start of three nodes to their end: three LANs are one Ethernet, and the nodes tell the truth about it.
+//
+//   server host (Prosody, coturn) -- [ internet ] --+-- [ office ] masquerade -- h1, h2            office = boat: direct
+//                                                   +-- [ cabin ] symmetric -- h1, h2              cabin = office, cabin = boat: relay
+//                                                   +-- [ carrier ] masquerade -- [ boat ] masquerade -- h1, h2
 
 import {setTimeout as sleep} from 'node:timers/promises';
 import {PROOFS} from '../../demo/proofs.ts';

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Losing a path, a peer, the XMPP server or the relay: how soon it is noticed, what is forgotten, how soon all is back.
+//
+//   server host (Prosody, coturn) -- [ internet ] --+-- [ office ] masquerade -- h1, h2            office = boat: direct
+//                                                   +-- [ cabin ] symmetric -- h1, h2              cabin = office, cabin = boat: relay
+//                                                   +-- [ carrier ] masquerade -- [ boat ] masquerade -- h1, h2
 
 import test, {type ExecutionContext} from 'ava';
 import {until} from '../lab/wait.ts';

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Links must not run inside links: with everything up, each router could reach the others by their addresses on br-lan, through
 // the taps. A new link made then goes from WAN to WAN, and nothing of its making enters a tap.
+//
+//   server host (Prosody, coturn) -- [ internet ] --+-- [ office ] masquerade -- h1, h2            office = boat: direct
+//                                                   +-- [ cabin ] symmetric -- h1, h2              cabin = office, cabin = boat: relay
+//                                                   +-- [ carrier ] masquerade -- [ boat ] masquerade -- h1, h2
 
 import {readFileSync} from 'node:fs';
 import test from 'ava';

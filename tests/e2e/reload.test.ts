@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT
 // A reload applies what differs. All the while a TCP stream runs through network `home`, which notices nothing.
+//
+//   h1 -- [ office ] masquerade -- [ internet ] -- masquerade [ boat ] -- h1            network home; two-lans.ts has the other
+//                                       |
+//                        server host (Prosody, coturn)
 
 import type {ExecutionContext} from 'ava';
 import type {IpopNode, NetworkOptions} from '../lab/ipopd.ts';
 import type {Proc} from '../lab/proc.ts';
 import {ping, tool} from '../lab/tools.ts';
+import {until} from '../lab/wait.ts';
 import {healthItem, labTest, LINKS_MS, TWO_SITES, worldOf} from './kit.ts';
 import {bothNetworks, isLinked, peerIn, startBoth, type TwoLans, untilNetwork, untilWorkWorks} from './two-lans.ts';
 
@@ -12,6 +17,8 @@ const EXIT_CONFIG = 78;
 /** A busy machine's hiccups; a link that was made anew takes longer. */
 const MAX_GAP_MS = 1_000;
 const SOON_MS = 10_000;
+/** Goodbyes take 2 s at most. */
+const GONE_MS = 4_000;
 const DEN = 'den@conference.example.org';
 
 const world = worldOf(import.meta.filename, TWO_SITES);
@@ -76,8 +83,9 @@ labTest('what a reload does not change does not blink', async (t) => {
     t.is(peer.state, 'up');
     t.deepEqual(peer.path, old.path);
     t.true(peer.sinceSec >= old.sinceSec, 'up since then');
-    t.true(peer.traffic.rxFrames >= old.traffic.rxFrames + sent, 'the counters went on');
-    t.true(peer.traffic.txFrames >= old.traffic.txFrames + sent);
+    // TCP puts ticks together after a hiccup: fewer frames than ticks.
+    t.true(peer.traffic.rxFrames >= old.traffic.rxFrames + sent / 2, 'the counters went on');
+    t.true(peer.traffic.txFrames >= old.traffic.txFrames + sent / 2);
   });
   t.deepEqual(
     [office, boat].map((node) => times(node, /home xmpp: logged in/g)),
@@ -115,7 +123,9 @@ async function changeWork(t: ExecutionContext, {office, boat, work}: TwoLans): P
   t.deepEqual(await reload(t, office, {work: null}), ["network 'work': removed"]);
   await untilNetwork(office, 'work', 'gone', SOON_MS, (now) => now === undefined);
   await untilNetwork(boat, 'work', 'told so', SOON_MS, (now) => !isLinked(now));
-  t.not((await office.site.router.run(['ip', 'link', 'show', 'ipop1'])).code, 0);
+  // It goes with the last goodbye: some servers take a moment to answer theirs.
+  const ip = ['ip', 'link', 'show', 'ipop1'];
+  await until('tap ipop1 to be gone', GONE_MS, async () => (await office.site.router.run(ip)).code !== 0);
   office.configure(bothNetworks(world(), 'office'));
   office.proc.signal('SIGHUP');
   await untilNetwork(office, 'work', 'linked again after SIGHUP', LINKS_MS, isLinked);

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 // RTP sequence numbers have 16 bits: a receiver that missed more than 32 768 packets in a row refuses what follows for ever, unless
 // the sender takes a new SSRC.
+//
+//   h1 -- [ office ] masquerade -- [ internet ] -- masquerade [ boat ] -- h1            cut in the internet
+//                                       |
+//                        server host (Prosody, coturn)
 
 import test, {type ExecutionContext} from 'ava';
 import {blast, type BlastResult} from '../lab/tools.ts';

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Two networks on one node: two Ethernets that know nothing of each other, and share no fault.
+//
+//   office: br-lan -- h1 (192.168.50.11)     boat: br-lan -- h1 (192.168.50.31)     network home, tap ipop0, owned by office
+//           br-work -- w (192.168.60.11)           br-work -- w (192.168.60.31)     network work, tap ipop1, owned by boat
 
 import {listen, ping, sendFrame} from '../lab/tools.ts';
 import {healthItem, labTest, RETURN_MS, TWO_SITES, worldOf} from './kit.ts';

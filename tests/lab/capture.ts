@@ -1,11 +1,68 @@
 // SPDX-License-Identifier: MIT
-// A packet capture by tcpdump, and the verdict direct or relay from what crossed the internet.
+// Packet captures by tcpdump, and the verdict direct or relay from what crossed the internet.
 
-import {readFileSync} from 'node:fs';
-import {join} from 'node:path';
+import {copyFileSync, readdirSync, readFileSync, statSync} from 'node:fs';
+import {basename, dirname, join} from 'node:path';
+import {setTimeout as sleep} from 'node:timers/promises';
 import type {Flow} from './internet.ts';
 import type {Netns} from './netns.ts';
 import type {Proc} from './proc.ts';
+import {until} from './wait.ts';
+
+/** Where the captures of a lab are, below its folder. */
+export const CAPTURES = 'captures';
+/** The kernel hands over what it caught after a second at the latest. */
+const HANDED_OVER_MS = 1_200;
+const RING = {files: 2, megabytes: 8} as const;
+const RING_SNAP_BYTES = 192;
+/**
+ * Everything but the frames of links: no SRTP (RFC 7983: first byte 128 to 191), alone or in TURN's ChannelData. All that makes and ends links is
+ * left: STUN, TURN, DTLS, XMPP.
+ */
+export const SIGNALS = 'not (udp and (udp[8] & 0xc0 = 0x80 or (udp[8] & 0xf0 = 0x40 and udp[12] & 0xc0 = 0x80)))';
+
+/** Keeps the last megabytes that crossed a point, for whoever wants to see them afterwards. Costs next to nothing. */
+export class Recorder {
+  readonly #file: string;
+  readonly #proc: Proc;
+
+  private constructor(file: string, proc: Proc) {
+    this.#file = file;
+    this.#proc = proc;
+  }
+
+  /** Records a device (or `any`) of a namespace from when it resolves on. `filter`: as for tcpdump. */
+  static async start(ns: Netns, device: string, filter: string): Promise<Recorder> {
+    const name = `${ns.label}-${device}`;
+    const file = join(ns.lab.folder(CAPTURES), `${name}.pcap`);
+    const ring = ['-C', `${RING.megabytes}`, '-W', `${RING.files}`, '-s', `${RING_SNAP_BYTES}`];
+    const argv = ['tcpdump', '-i', device, '-n', '-Z', 'root', ...ring, '-w', file, ...(filter === '' ? [] : [filter])];
+    const recorder = new Recorder(file, ns.spawn(`record-${device}`, argv));
+    await recorder.#proc.waitLog(/listening on/, 5_000);
+    return recorder;
+  }
+
+  /** Copies what it holds to a folder: one or two pcap files. Takes a second. It goes on recording. */
+  async save(folder: string): Promise<void> {
+    await sleep(HANDED_OVER_MS);
+    // It writes at once what it holds back: the file has not grown for a while then.
+    this.#proc.signal('SIGUSR2');
+    let size = 0;
+    await until(`${this.#file} to be written`, 5_000, () => {
+      const before = size;
+      size = this.#parts().reduce((sum, part) => sum + statSync(part).size, 0);
+      return size > 0 && size === before;
+    });
+    for (const part of this.#parts()) copyFileSync(part, join(folder, basename(part)));
+  }
+
+  /** The oldest is overwritten when the newest is full. */
+  #parts(): string[] {
+    const folder = dirname(this.#file);
+    const names = readdirSync(folder).filter((name) => name.startsWith(basename(this.#file)));
+    return names.map((name) => join(folder, name));
+  }
+}
 
 export class Capture {
   readonly file: string;
@@ -19,7 +76,7 @@ export class Capture {
   /** Starts to capture on a device (or `any`) and resolves once it does. `filter`: as for tcpdump. */
   static async start(ns: Netns, device: string, filter: string, snapBytes = 256): Promise<Capture> {
     const name = `tcpdump-${serial++}`;
-    const file = join(ns.lab.dir, `${ns.label}-${name}.pcap`);
+    const file = join(ns.lab.folder(CAPTURES), `${ns.label}-${name}.pcap`);
     const argv = [
       'tcpdump',
       '-i',

@@ -8,6 +8,7 @@
 //      w1 .5/30 |       w2 .9/30 |       w3 .13/30 |
 //         wan .6           wan .10           wan .14
 //        site 1            site 2            site 3 (or a carrier's NAT before it)
+// A WAN with delay and loss, if a site has one, is in its veth (wan.ts).
 
 import {connect, Netns} from './netns.ts';
 import type {Lab} from './lab.ts';
@@ -64,12 +65,12 @@ export class Internet {
     this.ns.nft(TABLE);
   }
 
-  /** Gives `router` its interface `wan` with a public address and the default route. Returns the address. */
-  attach(router: Netns, index: number): string {
+  /** Gives `router` its interface `wan` with a public address and the default route; `join` makes the path. Returns the address. */
+  attach(router: Netns, index: number, join: typeof connect = connect): string {
     const address = `198.51.100.${4 * index + 2}`;
     const gateway = `198.51.100.${4 * index + 1}`;
     router.sysctl([['net/ipv6/conf/default/disable_ipv6', '1']]);
-    connect(this.ns, `w${index}`, router, 'wan');
+    join(this.ns, `w${index}`, router, 'wan');
     router.sysctl([['net/ipv6/conf/default/disable_ipv6', '0']]);
     this.ns.ip(`addr add ${gateway}/30 dev w${index}`);
     router.ip(`addr add ${address}/30 dev wan`, `route add default via ${gateway}`);
@@ -88,6 +89,11 @@ export class Internet {
   /** Lets no UDP pass from or to a site, silently. */
   blockUdp(index: number): void {
     this.ns.nft(`add element inet lab noudp { "w${index}" }`);
+  }
+
+  allowUdp(index: number): void {
+    this.blockUdp(index);
+    this.ns.nft(`delete element inet lab noudp { "w${index}" }`);
   }
 
   /** Cuts the path between two public addresses, both ways. */

@@ -22,7 +22,7 @@ export const LIBRARY = join(DIST, 'libipop.so');
 const TXIKI_SITE = process.env['IPOP_TXIKI_SITE'];
 
 /** One `network` section. */
-export type NetworkOptions = Omit<NodeOptions, 'more' | 'main' | 'runtime' | 'env'>;
+export type NetworkOptions = Omit<NodeOptions, 'more' | 'main' | 'runtime' | 'under' | 'env'>;
 
 export interface NodeOptions {
   /** Bare JID and password of its account. */
@@ -44,6 +44,8 @@ export interface NodeOptions {
   readonly main?: Readonly<Record<string, string>>;
   /** What the daemon runs on; default ipopd. */
   readonly runtime?: 'ipopd' | 'txiki';
+  /** A command that runs ipopd: it is given ipopd's own command line. */
+  readonly under?: readonly string[];
   /** ipopd's environment, beside the test's own. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -79,6 +81,11 @@ export class IpopNode {
     return this.#proc;
   }
 
+  /** Where all processes of this site's nodes write, one after the other. */
+  get logFile(): string {
+    return join(this.world.lab.logDir, `${this.site.router.label}-ipopd.log`);
+  }
+
   get isStarted(): boolean {
     return this.#proc !== undefined;
   }
@@ -86,9 +93,9 @@ export class IpopNode {
   /** Starts ipopd on the router; does not wait for anything. */
   start(): void {
     if (!existsSync(IPOPD)) throw new Error(`${IPOPD} is missing: run scripts/build first.`);
-    const {runtime = this.name === TXIKI_SITE ? 'txiki' : 'ipopd', env = {}} = this.options;
+    const {runtime = this.name === TXIKI_SITE ? 'txiki' : 'ipopd', under = [], env = {}} = this.options;
     const daemon = runtime === 'txiki' ? [prepareTjs(), 'run', BUNDLE, 'daemon'] : [IPOPD];
-    this.#proc = this.site.router.spawn('ipopd', [...daemon, '--config', this.configFile], {env});
+    this.#proc = this.site.router.spawn('ipopd', [...under, ...daemon, '--config', this.configFile], {env});
   }
 
   /** Asks it to end (it says good-bye) and waits for that. */

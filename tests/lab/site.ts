@@ -3,6 +3,7 @@
 //
 //   [ internet ] -- wan [ router ] br-lan -- h1, h2          or, with a carrier's NAT in front:
 //   [ internet ] -- wan [ carrier ] cgn 100.64.n.1 -- wan [ router ] br-lan -- h1, h2
+//                 ^ here a WAN with delay and loss can be (wan.ts)
 //
 // All sites are to become one Ethernet, so all LANs use one subnet: router n has 192.168.50.n and fd50::n,
 // its hosts 192.168.50.n1 and .n2, fd50::n1 and ::n2.
@@ -12,6 +13,7 @@ import {routerRules, type NatKind} from './nat.ts';
 import type {Internet} from './internet.ts';
 import type {Lab} from './lab.ts';
 import type {Proc} from './proc.ts';
+import {Wan, type WanOptions} from './wan.ts';
 
 export interface SiteOptions {
   readonly name: string;
@@ -22,6 +24,8 @@ export interface SiteOptions {
   readonly carrier?: NatKind;
   /** Default 2. */
   readonly hosts?: number;
+  /** A WAN with delay and loss before the internet; `{}`: one that does nothing until it is changed. */
+  readonly wan?: WanOptions;
 }
 
 export interface Host {
@@ -43,7 +47,9 @@ export class Site {
   readonly publicAddress: string;
   /** Address of the router on br-lan. */
   readonly lanAddress: string;
+  #wan: Wan | undefined;
 
+  /** Makes it. A WAN must be started before anything crosses. */
   constructor(
     lab: Lab,
     internet: Internet,
@@ -54,12 +60,13 @@ export class Site {
     this.index = index;
     this.router = Netns.create(lab, name);
     this.router.sysctl([['net/ipv4/ip_forward', '1']]);
+    const join = options.wan === undefined ? connect : this.#wanOf(lab, options.wan);
     if (carrier === undefined) {
-      this.publicAddress = internet.attach(this.router, index);
+      this.publicAddress = internet.attach(this.router, index, join);
       this.wanAddress = this.publicAddress;
     } else {
       this.wanAddress = `100.64.${index}.2`;
-      this.publicAddress = attachByCarrier(lab, internet, this.router, index, carrier);
+      this.publicAddress = attachByCarrier(lab, internet, this.router, {index, nat: carrier, join});
     }
     if (nat === 'udp-blocked' || carrier === 'udp-blocked') internet.blockUdp(index);
     this.lanAddress = `192.168.50.${index}`;
@@ -71,6 +78,18 @@ export class Site {
     );
     this.router.nft(routerRules({nat, inside: 'br-lan'}));
     this.hosts = Array.from({length: options.hosts ?? 2}, (_, i) => this.#addHost(lab, i + 1));
+  }
+
+  /** The WAN of its plan. */
+  get wan(): Wan {
+    if (this.#wan === undefined) throw new Error(`Site ${this.name} has no WAN in its plan.`);
+    return this.#wan;
+  }
+
+  #wanOf(lab: Lab, options: WanOptions): typeof connect {
+    return (far, farDevice, near, nearDevice) => {
+      this.#wan = new Wan(lab, `${this.name}-wan`, [near, nearDevice], [far, farDevice], options);
+    };
   }
 
   /** Starts a DHCP server (dnsmasq) on br-lan with an address range of this site's own. */
@@ -112,15 +131,20 @@ export class Site {
   }
 }
 
-function attachByCarrier(lab: Lab, internet: Internet, router: Netns, index: number, nat: NatKind): string {
+function attachByCarrier(
+  lab: Lab,
+  internet: Internet,
+  router: Netns,
+  {index, nat, join}: {readonly index: number; readonly nat: NatKind; readonly join: typeof connect},
+): string {
   const carrier = Netns.create(lab, `carrier${index}`);
   carrier.sysctl([['net/ipv4/ip_forward', '1']]);
-  const address = internet.attach(carrier, index);
+  const address = internet.attach(carrier, index, join);
   router.sysctl([['net/ipv6/conf/default/disable_ipv6', '1']]);
   connect(carrier, 'cgn', router, 'wan');
   router.sysctl([['net/ipv6/conf/default/disable_ipv6', '0']]);
   carrier.ip(`addr add 100.64.${index}.1/24 dev cgn`);
   router.ip(`addr add 100.64.${index}.2/24 dev wan`, `route add default via 100.64.${index}.1`);
-  carrier.nft(routerRules({nat, inside: 'cgn', client: `100.64.${index}.2`}));
+  carrier.nft(routerRules({nat, inside: 'cgn'}));
   return address;
 }

@@ -17,6 +17,8 @@ export interface PingResult {
   readonly received: number;
   /** Mean round trip; undefined when nothing came back. */
   readonly rttMs: number | undefined;
+  /** The shortest: what the path takes, whatever else the machine does. */
+  readonly leastRttMs: number | undefined;
   /** What ping complained about, if it did. */
   readonly said: string;
 }
@@ -44,6 +46,7 @@ export async function ping(from: Netns, address: string, options: PingOptions = 
     sent: count,
     received: Number(/(\d+) received/.exec(stdout)?.[1] ?? 0),
     rttMs: numberOf(/= [\d.]+\/([\d.]+)\//, stdout),
+    leastRttMs: numberOf(/= ([\d.]+)\//, stdout),
     said: (stderr.trim() || stdout.trim()).split('\n')[0] ?? '',
   };
 }

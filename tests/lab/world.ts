@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // A whole lab in one call: internet, certificate authority, XMPP server, STUN and TURN server, sites.
 
+import {Ejabberd} from './ejabberd.ts';
 import {Internet} from './internet.ts';
 import type {Lab} from './lab.ts';
 import {Authority} from './pki.ts';
+import {Prosody} from './prosody.ts';
 import {Site, type SiteOptions} from './site.ts';
 import {TurnServer} from './turn-server.ts';
-import {CERTIFICATE_NAMES, XmppServer} from './xmpp-server.ts';
+import {CERTIFICATE_NAMES, type XmppServer} from './xmpp-server.ts';
 
 /** Three sites: office and boat can meet directly, cabin reaches either only through a relay. */
 export const THREE_SITES: readonly SiteOptions[] = [
@@ -14,6 +16,9 @@ export const THREE_SITES: readonly SiteOptions[] = [
   {name: 'cabin', index: 2, nat: 'symmetric'},
   {name: 'boat', index: 3, nat: 'port-restricted', carrier: 'port-restricted'},
 ];
+
+/** By the name that IPOP_LAB_SERVER has. */
+const SERVERS: Readonly<Record<string, typeof Prosody | typeof Ejabberd>> = {prosody: Prosody, ejabberd: Ejabberd};
 
 export class World {
   readonly internet: Internet;
@@ -28,15 +33,18 @@ export class World {
   ) {
     this.internet = new Internet(lab);
     this.authority = new Authority(lab);
-    this.xmpp = new XmppServer(lab, this.internet, this.authority.issue('xmpp', CERTIFICATE_NAMES));
+    const Server = SERVERS[process.env['IPOP_LAB_SERVER'] ?? 'prosody'];
+    if (Server === undefined) throw new Error(`IPOP_LAB_SERVER: there are ${Object.keys(SERVERS).join(' and ')}.`);
+    this.xmpp = new Server(lab, this.internet, this.authority.issue('xmpp', CERTIFICATE_NAMES));
     this.turn = new TurnServer(lab, this.internet);
     this.sites = plan.map((options) => new Site(lab, this.internet, options));
   }
 
-  /** Builds it; both servers listen when it resolves. */
+  /** Builds it; both servers listen and every WAN forwards when it resolves. */
   static async build(lab: Lab, plan: readonly SiteOptions[] = THREE_SITES): Promise<World> {
     const world = new World(lab, plan);
-    await Promise.all([world.xmpp.start(), world.turn.start()]);
+    const wans = world.sites.filter((site) => site.options.wan !== undefined).map((site) => site.wan.start());
+    await Promise.all([world.xmpp.start(), world.turn.start(), ...wans]);
     return world;
   }
 

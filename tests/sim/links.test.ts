@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import test from 'ava';
-import {World} from './world.ts';
+import {type SimNode, World} from './world.ts';
 
 test('two nodes that come online are linked within a second', (t) => {
   const world = new World(1, 2);
@@ -59,6 +59,35 @@ function story(world: World): string {
 function seeds(count: number): number[] {
   const one = process.env['SEED'];
   return one ? [Number(one)] : Array.from({length: count}, (_, i) => i + 1);
+}
+
+for (const seed of seeds(5)) {
+  test(`a node of another version is told from all, tried once a minute, linked after its update, and harms no other link (seed ${seed})`, (t) => {
+    const world = new World(seed, 5);
+    const stranger = world.nodes[seed % 5]!;
+    stranger.version = 2;
+    for (const node of world.nodes) world.connect(node);
+    world.run(5_000);
+    const others = world.nodes.filter((node) => node !== stranger);
+    t.is(world.pairsDown().length, others.length);
+    t.true(world.pairsDown().every((pair) => pair.split('-').includes(stranger.name)));
+    const both = (node: SimNode) => [[node, stranger] as const, [stranger, node] as const];
+    for (const [a, b] of others.flatMap(both)) t.is(world.error(a, b), 'unsupported-version');
+    const ups = () => world.log.filter((line) => line.includes('-> up:')).length;
+    const tries = () => others.flatMap(both).reduce((sum, [a, b]) => sum + offers(world, a, b), 0);
+    const before = [ups(), tries()] as const;
+    world.run(600_000);
+    t.is(ups(), before[0], 'no link comes or goes');
+    const perPair = (tries() - before[1]) / others.length;
+    t.true(perPair >= 5 && perPair <= 22, `${perPair} offers for each pair in 10 minutes`);
+    world.kill(stranger);
+    stranger.version = 1;
+    world.run(35_000);
+    world.restart(stranger);
+    world.run(5_000);
+    t.deepEqual(world.pairsDown(), [], story(world));
+    world.checkPorts();
+  });
 }
 
 test('twelve nodes that start at once form the whole mesh, eight offers at a time', (t) => {

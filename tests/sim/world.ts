@@ -8,7 +8,7 @@ import type {LinkDescription, LinkInfo} from '../../src/native/datapath.ts';
 import {nodeId} from '../../src/tincan/identity.ts';
 import {parseJingle, writeJingle} from '../../src/tincan/jingle.ts';
 import {LinkManager, type LinkManagerDeps, type LinkManagerOptions} from '../../src/tincan/link-manager.ts';
-import type {LinkEffect, Signal} from '../../src/tincan/types.ts';
+import type {LinkEffect, OwnSignal, Signal} from '../../src/tincan/types.ts';
 
 /** mulberry32: small and good enough to shuffle events. */
 export function randomFrom(seed: number): () => number {
@@ -57,11 +57,19 @@ export function newIdentity(): {id: string; publicKey: Uint8Array; sign: (data: 
   return {id: nodeId(raw, sha256), publicKey: raw, sign: (data) => new Uint8Array(sign(null, data, privateKey))};
 }
 
+function asReadBy(reader: SimNode, writer: SimNode, signal: Signal): Signal {
+  const isDescription = signal.type === 'offer' || signal.type === 'answer';
+  if (!isDescription || reader.version === writer.version) return signal;
+  return {type: 'unsupported', sid: signal.sid, version: writer.version};
+}
+
 export class SimNode {
   readonly identity = newIdentity();
   readonly name: string;
   readonly jid: string;
   boot = 1;
+  /** Of the protocol; nodes of different ones read nothing but that of each other's offers and answers. */
+  version = 1;
   alive = true;
   /** Its XMPP stream works. */
   online = false;
@@ -91,7 +99,7 @@ export class World {
   readonly nodes: SimNode[];
   readonly random: () => number;
   /** Every signal sent, for tests that replay or count. */
-  readonly sent: {from: string; to: string; signal: Signal}[] = [];
+  readonly sent: {from: string; to: string; signal: OwnSignal}[] = [];
   readonly log: string[] = [];
   readonly #cuts = new Set<string>();
   /** When the last signal of a sender arrives at a receiver. */
@@ -228,6 +236,11 @@ export class World {
     return a.manager.peers(this.now).find((peer) => peer.id === b.id)?.state ?? 'none';
   }
 
+  /** Code of the last failure. */
+  error(a: SimNode, b: SimNode): string | undefined {
+    return a.manager.peers(this.now).find((peer) => peer.id === b.id)?.error?.code;
+  }
+
   // ---- private
 
   #boot(node: SimNode): void {
@@ -238,6 +251,7 @@ export class World {
         self: {id: identity.id, name: node.name, publicKey: identity.publicKey, boot: node.boot},
         network: 'room@sim',
         servers: {stun: ['stun:s:1'], turn: ['turn:u:p@t:1', 'turn:u:p@t:2', 'turn:u:p@t:3']},
+        carriage: 'auto',
         sign: identity.sign,
         verify: verifyEd25519,
         sha256,
@@ -417,7 +431,7 @@ export class World {
     this.later(160, attempt);
   }
 
-  #signal(from: SimNode, to: string, signal: Signal): void {
+  #signal(from: SimNode, to: string, signal: OwnSignal): void {
     this.sent.push({from: from.jid, to, signal});
     const failed = (error: string) => {
       this.later(this.delay(), () =>
@@ -436,7 +450,7 @@ export class World {
         const node = this.nodes.find((one) => one.jid === to);
         if (!node?.online) return failed('service-unavailable');
         const parsed = parseJingle(writeJingle(signal));
-        this.input(node, (m) => m.handleSignal(from.jid, parsed, this.now));
+        this.input(node, (m) => m.handleSignal(from.jid, asReadBy(node, from, parsed), this.now));
       });
     }
   }
@@ -458,6 +472,9 @@ const INFO: LinkInfo = {
   localType: 'host',
   remoteType: 'srflx',
   carriage: 'srtp',
+  carriageWhy: '',
+  cipher: '',
+  datagramBytes: 0,
   rtpSent: 0,
   rtpReceived: 0,
   ssrcChanges: 0,

@@ -14,6 +14,7 @@ const CONFIG: NetworkConfig = {
   account: {jid: 'a@example.org', password: 'x', server: undefined, tls: 'auto', caFile: undefined, pin: undefined},
   room: {jid: 'home@rooms.example.org', owner: false, members: []},
   bridge: {name: 'br-lan', tap: 'ipop0', mtuBytes: 1500},
+  carriage: 'auto',
   stun: [],
   turn: [],
 };
@@ -24,6 +25,7 @@ function parts() {
   const log: string[] = [];
   const gone = new Set<number>();
   const closed = new Set<number>();
+  const counters = {recordsQueued: 0, recordsDropped: 0, threads: 1, descriptorsFree: 8, descriptorLimit: 1024};
   let ports = 0;
   let switches = 0;
   const port = (name: string, id: number) => {
@@ -41,6 +43,7 @@ function parts() {
     enablePort: (id) => port('enable', id),
     closePort: (id) => void calls.push(`close ${id}`),
     flushRules: () => 0,
+    processCounters: () => counters,
     portCounters: (id) => {
       port('counters', id);
       return {rxFrames: 0, rxBytes: 0, txFrames: 0, txBytes: 0, upcalls: 0, drops: {}};

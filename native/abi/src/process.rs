@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 use std::ffi::c_int;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -17,6 +19,9 @@ use crate::call::{buffer, count, last_error, lock, put, run};
 pub const ABI_VERSION: c_int = 1;
 /// The longest record with its header: who polls with less might never get it.
 const MIN_POLL: usize = 65536 + 16;
+
+/// A link takes about this many.
+const FEW_DESCRIPTORS: usize = 8;
 
 /// What exists between start and stop.
 pub(crate) struct Process {
@@ -232,16 +237,36 @@ pub unsafe extern "C" fn ipop_process_counters(buf: *mut u8, cap: c_int) -> c_in
     run(|| {
         // SAFETY: as our caller promises.
         let buf = unsafe { buffer(buf, cap) }?;
-        let (queued, dropped) = with(|process| Ok(process.queue.counters()))?;
-        let counters = [queued, dropped, threads()?].map(u64::to_le_bytes);
+        let ((queued, dropped), wake) = with(|process| Ok((process.queue.counters(), process.queue.wake_fd())))?;
+        let counters = [queued, dropped, threads()?, free_descriptors(wake), descriptor_limit()].map(u64::to_le_bytes);
         put(buf, counters.as_flattened())
     })
 }
 
-/// Threads of this process now, the caller's included.
+/// Threads of this process now, the caller's included. Takes no descriptor: this is asked also when there is none.
 fn threads() -> Result<u64> {
-    let tasks = std::fs::read_dir("/proc/self/task").map_err(|error| Error::io("cannot count threads", &error))?;
-    Ok(tasks.count() as u64)
+    let tasks = std::fs::metadata("/proc/self/task").map_err(|error| Error::io("cannot count threads", &error))?;
+    // As in every folder, "." and ".." beside the entries.
+    Ok(tasks.nlink().saturating_sub(2))
+}
+
+/// Descriptors that can still be made, at most FEW_DESCRIPTORS; `open` is any that is.
+fn free_descriptors(open: RawFd) -> u64 {
+    let free = std::iter::from_fn(|| {
+        // SAFETY: takes a number; the result is checked before it is owned.
+        let fd = unsafe { libc::fcntl(open, libc::F_DUPFD_CLOEXEC, 0) };
+        // SAFETY: fd is a fresh descriptor that nothing else owns.
+        (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+    });
+    free.take(FEW_DESCRIPTORS).collect::<Vec<_>>().len() as u64
+}
+
+/// What RLIMIT_NOFILE says.
+fn descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a live struct.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    limit.rlim_cur
 }
 
 /// The longest start of whole characters within `max` bytes.

@@ -36,12 +36,17 @@ fn frame(to: u8, from: u8) -> Vec<u8> {
     frame
 }
 
+/// The counters of the process, as in ipop.h.
+fn counters() -> [u64; 5] {
+    let mut counters = [[0u8; 8]; 5];
+    // SAFETY: the array is as long as said.
+    assert_eq!(unsafe { ipop_process_counters(counters.as_flattened_mut().as_mut_ptr(), 40) }, 40);
+    counters.map(u64::from_le_bytes)
+}
+
 /// Threads alive, by the process's own counters.
 fn threads() -> u64 {
-    let mut counters = [0u8; 24];
-    // SAFETY: the array is as long as said.
-    assert_eq!(unsafe { ipop_process_counters(counters.as_mut_ptr(), 24) }, 24);
-    u64::from_le_bytes(counters[16..].try_into().unwrap())
+    counters()[2]
 }
 
 /// The same, once threads that were joined have left the kernel's list too, which is a little later.

@@ -26,9 +26,11 @@ impl Error {
         Self::io(what, &std::io::Error::last_os_error())
     }
 
-    /// An I/O error, after `what`. Errors without an errno become EIO.
+    /// An I/O error, after `what`, in the system's words without std's "(os error N)". Errors without an errno become EIO.
     pub fn io(what: &str, cause: &std::io::Error) -> Self {
-        Self::new(cause.raw_os_error().unwrap_or(libc::EIO), format!("{what}: {cause}"))
+        let text = cause.to_string();
+        let words = text.split(" (os error").next().unwrap_or(&text);
+        Self::new(cause.raw_os_error().unwrap_or(libc::EIO), format!("{what}: {words}"))
     }
 }
 

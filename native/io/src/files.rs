@@ -67,6 +67,7 @@ impl Temporary {
         let path = Path::new(path);
         let name = path.file_name().ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
         make_folder(&folder_of(path))?;
+        sweep(&folder_of(path));
         let unique = ipop_base::next_handle();
         let beside = format!(".{}.{}-{unique}.tmp", name.to_string_lossy(), std::process::id());
         let temporary = folder_of(path).join(beside);
@@ -99,16 +100,43 @@ fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-fn make_folder(folder: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(cause) if cause.kind() != ErrorKind::AlreadyExists => Err(cause),
-        _ => Ok(()),
+/// Removes what processes that are gone (a power cut, kill -9) left half written, or each of them would leave one more.
+fn sweep(folder: &Path) {
+    // A folder that cannot be read can be written all the same, and what stays is small.
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().and_then(writer_of).is_some_and(is_gone) {
+            let _ = std::fs::remove_file(entry.path());
+        }
     }
 }
 
-/// So that the new name survives a power cut too.
+/// The process that writes the temporary file of this name; None: it is none of ours.
+fn writer_of(name: &str) -> Option<u32> {
+    let (_, unique) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('.')?;
+    let (process, handle) = unique.split_once('-')?;
+    handle.parse::<u32>().ok().and(process.parse().ok())
+}
+
+fn is_gone(process: u32) -> bool {
+    !Path::new(&format!("/proc/{process}")).exists()
+}
+
+fn make_folder(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(cause) if cause.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(cause) => Err(cause),
+        // Else a power cut may take the folder away again, with all that was synced in it.
+        Ok(()) => sync(&folder_of(folder)),
+    }
+}
+
+/// So that a name in it survives a power cut too.
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
 fn sync_folder(path: &str) -> io::Result<()> {
-    File::open(folder_of(Path::new(path)))?.sync_all()
+    sync(&folder_of(Path::new(path)))
 }
 
 /// The host's name, as in `hostname`.

@@ -116,6 +116,20 @@ fn a_file_is_written_whole_privately_and_with_its_folder() {
 }
 
 #[test]
+fn half_written_files_of_processes_that_are_gone_are_swept_and_all_others_are_left() {
+    let folder = Folder::new();
+    let alive = format!(".boot.{}-999999.tmp", std::process::id());
+    // Above the kernel's highest process id.
+    for name in [".boot.4194305-1.tmp", ".identity.key.4194305-2.tmp", "boot.4194305-1.tmp", ".notes.tmp", &alive] {
+        write(&folder.file(name), b"half", 0o600);
+    }
+    files::write_atomic(&folder.file("boot"), b"1").unwrap();
+    let mut left = folder.names();
+    left.sort();
+    assert_eq!(left, [alive.as_str(), ".notes.tmp", "boot", "boot.4194305-1.tmp"]);
+}
+
+#[test]
 fn a_file_that_is_too_long_missing_or_no_file_is_told_with_its_name() {
     let folder = Folder::new();
     let path = folder.file("long");

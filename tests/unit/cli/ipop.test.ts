@@ -190,6 +190,25 @@ test('cells are cut by whole characters', (t) => {
 });
 
 /** Runs the command line against a daemon with this status. */
+test('an answer of another form is said to be one', (t) => {
+  const answers = {
+    fdb: ['{"ok":true,"fdb":1}', '{"ok":true,"fdb":[{}]}', '{"ok":true,"fdb":[null]}'],
+    status: ['{"ok":true,"status":{}}'],
+  };
+  for (const [command, texts] of Object.entries(answers)) {
+    for (const text of texts) {
+      let err = '';
+      const code = runCli([command], {
+        version: '0.1.0',
+        call: () => text,
+        out: () => undefined,
+        err: (line) => void (err += line),
+      });
+      t.deepEqual([code, /cannot be read/.test(err)], [1, true], text);
+    }
+  }
+});
+
 function cli(
   args: string[],
   status?: Status,

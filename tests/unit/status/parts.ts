@@ -43,7 +43,7 @@ export function healthyParts(changes: Partial<NetworkParts> = {}): StatusParts {
     uptimeSec: 10_800,
     node: {id: '0'.repeat(40), name: 'office'},
     networks: [network],
-    process: {recordsQueued: 0, recordsDropped: 0, threads: 9},
+    process: {recordsQueued: 0, recordsDropped: 0, threads: 9, descriptorsFree: 8, descriptorLimit: 1024},
   };
 }
 

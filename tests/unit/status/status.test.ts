@@ -28,11 +28,15 @@ for (const [code, changes, exit] of [
   ['xmpp-offline', xmpp({error: error('refused'), retryInSec: 3}), 2],
   ['xmpp-offline', xmpp({state: 'connecting'}), 2],
   ['room-waiting', xmpp({state: 'waiting', error: error('registration-required')}), 2],
+  ['identity-twice', xmpp({state: 'online', twin: {jid: 'copy@example.org', agoSec: 3}}), 2],
+  ['identity-twice', xmpp({state: 'waiting', error: error('nick-conflict'), twin: {jid: '', agoSec: 3}}), 2],
+  ['identity-twice', xmpp({error: error('conflict'), twin: {jid: 'office@example.org', agoSec: 3}}), 2],
   ['no-tap', bridge('no-tap'), 2],
   ['no-bridge', bridge('no-bridge'), 2],
   ['signature-refused', {peers: [peerPart('cabin', 1, {error: error('bad-signature')})]}, 2],
   ['peer-down', {peers: [peerPart('cabin', 1), peerPart('boat', 2, {state: 'backoff'})]}, 2],
   ['peer-down', {peers: [peerPart('boat', 2, {state: 'checking'})]}, 1],
+  ['unsupported-version', {peers: [peerPart('boat', 2, {state: 'backoff', error: error('unsupported-version')})]}, 1],
   ['no-peers', {peers: []}, 1],
   ['no-peers', {peers: [peerPart('boat', 2, {state: 'idle', present: false})]}, 1],
   [
@@ -74,12 +78,34 @@ test('XMPP that is rejected is not called offline, and says where to look', (t) 
 });
 
 test('lost records are a warning of the whole process', (t) => {
-  const status = buildStatus({...healthyParts(), process: {recordsQueued: 0, recordsDropped: 7, threads: 9}});
+  const status = buildStatus({
+    ...healthyParts(),
+    process: {recordsQueued: 0, recordsDropped: 7, threads: 9, descriptorsFree: 8, descriptorLimit: 1024},
+  });
   t.deepEqual(
     status.health.map(({code, network}) => [code, network]),
     [['records-dropped', '']],
   );
   t.is(exitCodeOf(status), 0);
+});
+
+test('a start number that could not be stored is a warning of the whole process, with the way out', (t) => {
+  const status = buildStatus({...healthyParts(), stateProblem: "cannot write '/x/boot': No space left on device"});
+  t.deepEqual(
+    status.health.map(({code, network}) => [code, network]),
+    [['state-not-stored', '']],
+  );
+  t.regex(status.health[0]?.text ?? '', /^cannot write '\/x\/boot': No space left on device: free space there/);
+  t.is(exitCodeOf(status), 0);
+});
+
+test('descriptors that run out are an error of the whole process, with the limit and the way out', (t) => {
+  const parts = healthyParts();
+  const [item, ...others] = buildStatus({...parts, process: {...parts.process, descriptorsFree: 0}}).health;
+  t.deepEqual([item?.code, item?.severity, others.length], ['few-descriptors', 'error', 0]);
+  t.regex(item?.text ?? '', /^no file descriptor of 1024 is left: .*raise the limit/);
+  const [few] = buildStatus({...parts, process: {...parts.process, descriptorsFree: 7}}).health;
+  t.regex(few?.text ?? '', /^7 of 1024 file descriptors are left: /);
 });
 
 test('a peer that left but is still linked is no problem', (t) => {

@@ -5,7 +5,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import {IpopError} from '../../../src/base/errors.ts';
 import {parseJingle, writeJingle} from '../../../src/tincan/jingle.ts';
-import type {Signal} from '../../../src/tincan/types.ts';
+import type {OwnSignal} from '../../../src/tincan/types.ts';
 import {newIdentity} from '../../sim/world.ts';
 import {offerOf} from './signed.ts';
 
@@ -15,7 +15,7 @@ const signed = offerOf(alice, bob.id);
 const SID = signed.nonce;
 const answer = offerOf(alice, bob.id, {role: 'answer', description: {...signed.description, setup: 'passive'}});
 
-const SIGNALS: Signal[] = [
+const SIGNALS: OwnSignal[] = [
   {type: 'offer', sid: SID, signed},
   {type: 'answer', sid: SID, signed: answer},
   {type: 'candidate', sid: SID, candidate: 'candidate:1 1 UDP 2122317823 192.0.2.1 5000 typ host'},
@@ -49,7 +49,7 @@ const BAD: [path: string, attribute: string, values: (string | undefined)[]][] =
   ['jingle', 'xmlns', ['urn:xmpp:jingle:0']],
   ['content', 'creator', [undefined, 'responder']],
   ['content', 'name', [undefined, 'other']],
-  ['description', 'version', [undefined, '2', '1.0']],
+  ['description', 'version', [undefined, '', '0', '01', '1.0', '1234567']],
   ['description', 'network', [undefined, '', 'a b', 'a\nb', 'x'.repeat(1025)]],
   ['description', 'from', [undefined, '', alice.id.toUpperCase(), alice.id.slice(1), `${alice.id}\n`]],
   ['description', 'to', [undefined, 'zz'.repeat(20)]],
@@ -78,16 +78,49 @@ for (const [path, attribute, values] of BAD) {
   });
 }
 
-test('missing, doubled and unknown elements are refused', (t) => {
+test('missing and doubled elements are refused', (t) => {
   for (const path of ['content', 'description', 'transport', 'fingerprint']) {
-    for (const change of ['remove', 'double', 'unknown'] as const) {
+    for (const change of ['remove', 'double'] as const) {
       const jingle = writeJingle({type: 'offer', sid: SID, signed});
       const element = find(jingle, path);
       const siblings = element.parent!.children;
       if (change === 'remove') siblings.splice(siblings.indexOf(element), 1);
       if (change === 'double') element.parent!.append(find(writeJingle({type: 'offer', sid: SID, signed}), path));
-      if (change === 'unknown') element.parent!.append(xml('extra', {xmlns: 'urn:x'}));
       t.is(codeOf(jingle), 'malformed-signal', `${change} ${path}`);
+    }
+  }
+});
+
+test('what a later version adds to ours is passed over, wherever it stands', (t) => {
+  for (const signal of SIGNALS) {
+    const jingle = writeJingle(signal);
+    for (const path of ['jingle', 'content', 'description', 'transport', 'fingerprint', 'candidate']) {
+      const element = path === 'jingle' ? jingle : findOrNot(jingle, path);
+      if (!element) continue;
+      element.attrs['future'] = '2';
+      if (element.getChildElements().length > 0 || path === 'description')
+        element.append(xml('future', {xmlns: 'urn:x'}));
+    }
+    t.deepEqual(parseJingle(overTheWire(jingle)), signal);
+  }
+});
+
+test('more additions than a version could want are refused', (t) => {
+  const jingle = writeJingle({type: 'offer', sid: SID, signed});
+  for (let i = 0; i < 14; i++) find(jingle, 'content').append(xml('future', {xmlns: 'urn:x'}));
+  t.notThrows(() => parseJingle(jingle));
+  find(jingle, 'content').append(xml('future', {xmlns: 'urn:x'}));
+  t.is(codeOf(jingle), 'malformed-signal');
+});
+
+test('of an offer or answer of another version nothing but that is read', (t) => {
+  for (const signal of SIGNALS.slice(0, 2)) {
+    for (const version of [2, 999]) {
+      const jingle = writeJingle(signal);
+      const description = find(jingle, 'description');
+      description.attrs = {xmlns: `${description.attrs['xmlns']}`, version: `${version}`, shape: 'unheard of'};
+      find(jingle, 'transport').attrs['xmlns'] = 'urn:another:transport';
+      t.deepEqual(parseJingle(overTheWire(jingle)), {type: 'unsupported', sid: SID, version});
     }
   }
 });

@@ -46,7 +46,7 @@ test('an offer is answered: remote description first, candidates that overtook i
 test('other servers and another name count from the next try on, generations go on from an earlier manager', (t) => {
   const desk = new Desk(low, high, {generation: 41});
   const servers = {stun: ['stun:192.0.2.9:3478'], turn: []};
-  desk.manager.configure({name: 'den', servers});
+  desk.manager.configure({name: 'den', servers, carriage: 'auto'});
   desk.online(0);
   const [open] = desk.take();
   t.deepEqual(open?.type === 'open' && open.servers, servers.stun);
@@ -72,7 +72,6 @@ test('frames pass only after both hellos', (t) => {
 for (const [what, hello] of [
   ['another node', {id: low.id}],
   ['another generation', {generation: 99}],
-  ['another version', {version: 2}],
 ] as const) {
   test(`a hello of ${what} closes the link and is shown`, (t) => {
     const desk = new Desk(low, high);
@@ -191,6 +190,62 @@ test('a higher generation replaces a link that is up at once', (t) => {
   const offer = desk.offer({generation: 1, boot: 1_800_000_000});
   desk.signal({type: 'offer', sid: offer.nonce, signed: offer}, 40_000);
   t.deepEqual(desk.take().map(brief), ['port-down', 'close', 'open answer']);
+});
+
+test('an offer of another version is refused by its name, and tried again only after a minute or a return', (t) => {
+  const desk = new Desk(high, low);
+  desk.online(0);
+  desk.signal({type: 'unsupported', sid: 'ab'.repeat(16), version: 2}, 1);
+  const [refusal, ...others] = desk.take();
+  t.deepEqual(others, []);
+  t.like(refusal, {signal: {type: 'terminate', reason: 'unsupported-version', text: 'I speak version 1'}});
+  t.is(desk.peer.error?.code, 'unsupported-version');
+  t.regex(desk.peer.error?.text ?? '', /speaks version 2 .*, this node version 1: update this node$/);
+  desk.manager.handleInterfacesChanged(2);
+  t.deepEqual([desk.state, desk.manager.nextTimeout()?.at], ['backoff', 60_001]);
+  desk.online(5_000);
+  desk.manager.handleTimeout(7_000);
+  t.deepEqual(desk.take().map(brief), ['open offer'], 'updated and back');
+});
+
+test('an answer of another version, and a refusal of ours, end the try for a minute', (t) => {
+  for (const [signal, said] of [
+    [{type: 'unsupported', version: 3}, /speaks version 3/],
+    [
+      {type: 'terminate', reason: 'unsupported-version', text: 'mine is 2'},
+      /does not take version 1 .*\(it says: mine is 2\)/,
+    ],
+  ] as const) {
+    const desk = new Desk(low, high);
+    desk.offered(7, 0);
+    desk.signal({...signal, sid: desk.sid}, 100);
+    t.is(desk.state, 'backoff');
+    t.is(desk.manager.nextTimeout()?.at, 60_100);
+    t.regex(desk.peer.error?.text ?? '', said);
+    t.deepEqual(
+      desk.take().map(brief),
+      signal.type === 'terminate' ? ['close'] : ['close', 'signal terminate unsupported-version'],
+    );
+  }
+});
+
+test('an offer of another version does not touch a link that is up, nor do many of them fill the line', (t) => {
+  const desk = new Desk(low, high);
+  desk.up(7, 0);
+  for (let i = 0; i < 30; i++) desk.signal({type: 'unsupported', sid: 'ab'.repeat(16), version: 2}, 10 + i);
+  t.is(desk.state, 'up');
+  const said = desk.take().map(brief);
+  t.is(said.filter((one) => one === 'signal terminate unsupported-version').length, 8);
+});
+
+test('a hello of another version ends the link by its name', (t) => {
+  const desk = new Desk(low, high);
+  desk.checking(7, 0);
+  desk.manager.handleUp(7, INFO, 1);
+  desk.take();
+  desk.manager.handleMessage(7, desk.hello({version: 2}), 2);
+  t.deepEqual(desk.take().map(brief), ['close', 'signal terminate unsupported-version']);
+  t.is(desk.peer.error?.code, 'unsupported-version');
 });
 
 test('an old or repeated offer is refused, shown, and does not touch the link', (t) => {

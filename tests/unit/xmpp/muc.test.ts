@@ -38,6 +38,7 @@ function bench(options: Partial<RoomOptions> = {}, answer: Answer = () => result
       onRefused: (error) => void events.push(`refused ${error.code}`),
       onMemberOnline: ({id, jid}) => void events.push(`+ ${id[0]} ${jid}`),
       onMemberOffline: (id) => void events.push(`- ${id[0]}`),
+      onTwin: (jid) => void events.push(`twin ${jid}`),
       log: (level, text) => void events.push(`${level} ${text}`),
       after: clock.after,
     },
@@ -157,7 +158,6 @@ test('every refusal of the room has a code', async (t) => {
     'registration-required': 'not-a-member',
     'item-not-found': 'room-missing',
     forbidden: 'room-banned',
-    conflict: 'nick-conflict',
     'not-allowed': 'room-missing',
     'not-authorized': 'room-refused',
     'service-unavailable': 'room-full',
@@ -170,6 +170,64 @@ test('every refusal of the room has a code', async (t) => {
     room.handlePresence(refusal(condition));
     t.deepEqual(events, [`refused ${code}`]);
   }
+});
+
+const NOTE = `${ME}-twin`;
+const TWIN_JID = 'copy@example.org/ipop-aaaa';
+
+test('a node whose nick is taken leaves a note at most once a minute, and learns who has it', async (t) => {
+  const {room, enter, events, sent, clock} = bench();
+  await enter();
+  room.handlePresence(refusal('conflict'));
+  t.deepEqual(events.splice(0), ['twin undefined']);
+  t.is(sent.at(-1)?.attrs['to'], `${ROOM}/${NOTE}`);
+  room.handlePresence(presence(ME, {jid: TWIN_JID}));
+  room.handlePresence(presence(OTHER, {jid: 'b@example.org/x'}));
+  room.handlePresence(presence(NOTE, {jid: 'me@example.org/ipop', codes: ['110']}));
+  t.deepEqual(events.splice(0), [`twin ${TWIN_JID}`, 'refused nick-conflict']);
+  t.is(sent.at(-1)?.attrs['to'], `${ROOM}/${NOTE}`);
+  t.is(sent.at(-1)?.attrs['type'], 'unavailable');
+
+  await clock.advance(50_000);
+  await enter();
+  const before = sent.length;
+  room.handlePresence(presence(NOTE, {jid: 'me@example.org/ipop', codes: ['110'], type: 'unavailable'}));
+  room.handlePresence(refusal('conflict'));
+  t.deepEqual(events.splice(0), ['twin undefined', 'refused nick-conflict']);
+  t.is(sent.length, before, 'no second note yet');
+  await clock.advance(11_000);
+  await enter();
+  room.handlePresence(refusal('conflict'));
+  t.is(sent.at(-1)?.attrs['to'], `${ROOM}/${NOTE}`);
+});
+
+test('a note that the room refuses, that is given up, or whose connection is lost harms nothing', async (t) => {
+  for (const [end, expected] of [
+    ['error', ['twin undefined', 'refused nick-conflict']],
+    ['leave', ['twin undefined']],
+    ['pause', ['twin undefined']],
+  ] as const) {
+    const {room, enter, events, sent} = bench();
+    await enter();
+    room.handlePresence(refusal('conflict'));
+    if (end === 'error') room.handlePresence(refusal('registration-required'));
+    else room[end]();
+    t.deepEqual(events.splice(0), [...expected], end);
+    t.is(sent.at(-1)?.attrs['type'], end === 'leave' ? 'unavailable' : undefined);
+    await enter();
+    room.handlePresence(self());
+    t.deepEqual(events, ['joined'], end);
+  }
+});
+
+test('a note to this node tells of the other one, and is no member; notes to others are passed over', async (t) => {
+  const {room, enter, events} = bench();
+  await enter();
+  room.handlePresence(self());
+  room.handlePresence(presence(NOTE, {jid: TWIN_JID}));
+  room.handlePresence(presence(NOTE, {jid: TWIN_JID, type: 'unavailable'}));
+  room.handlePresence(presence(`${OTHER}-twin`, {jid: 'b@example.org/x'}));
+  t.deepEqual(events, ['joined', `twin ${TWIN_JID}`]);
 });
 
 test('an expelled node sees nobody any more; one whose room service restarts keeps its members', async (t) => {

@@ -151,3 +151,19 @@ test.serial('a long text costs a bounded number of looks for each of its charact
   t.true(looks > length / 2, 'the looks are counted');
   t.true(looks < 200 * length, `${looks} looks`);
 });
+
+test('takes a stream cut into reads anywhere', (t) => {
+  const text = `<?xml version='1.0'?>${HEADER}<a b='c'><![CDATA[]<d>]]]></a> <e>-?]</e><f g='> >'/>`;
+  const whole = ['start stream:stream', '<a b="c">]&lt;d&gt;]</a>', '<e>-?]</e>', '<f g="&gt; &gt;"/>'];
+  t.deepEqual(all(text).seen, whole);
+  for (let at = 1; at < text.length; at++) t.deepEqual(all(text.slice(0, at), text.slice(at)).seen, whole, `at ${at}`);
+  t.deepEqual(all(...text).seen, whole, 'one character a read');
+});
+
+test('ends a stream that has what no stream may have, and takes its signs in CDATA', (t) => {
+  for (const part of ['<!-- a -->', '<a><!-- b --></a>', '<?x y?>', '<!DOCTYPE a>', '<a/><?xml version="1.0"?>']) {
+    t.deepEqual(all(`${HEADER}${part}<b/>`).faults, ['restricted-xml'], part);
+    t.deepEqual(all(...`${HEADER}${part}<b/>`).faults, ['restricted-xml'], part);
+  }
+  t.deepEqual(all(`${HEADER}<a><![CDATA[<!-- <? ]]></a>`).faults, []);
+});

@@ -6,7 +6,9 @@ mod connection;
 mod listener;
 
 use std::collections::HashMap;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -22,7 +24,8 @@ use listener::Listener;
 const MAX_CONNECTIONS: usize = 8;
 /// Status of a large network, printed.
 const MAX_REPLY: usize = 1 << 20;
-const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
+/// Out of descriptors the listener stays readable: without a pause the thread would spin.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// A listening control socket. Its path is removed when it stops.
 #[derive(Debug)]
@@ -51,7 +54,14 @@ impl Control {
     pub fn listen(queue: Arc<RecordQueue>, path: &str) -> Result<Arc<Self>> {
         let listener = Listener::bind(path)?;
         let shared = Arc::new(Shared { wake: EventFd::new()?, desk: Mutex::default() });
-        let server = Server { queue, shared: shared.clone(), listener, connections: Vec::new() };
+        let server = Server {
+            queue,
+            shared: shared.clone(),
+            listener,
+            connections: Vec::new(),
+            reserve: None,
+            accept_again: None,
+        };
         let thread = sys::spawn("control", move || server.run())?;
         Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)) }))
     }
@@ -98,11 +108,18 @@ struct Server {
     shared: Arc<Shared>,
     listener: Listener,
     connections: Vec<Connection>,
+    /// Given up for a connection when there is no other descriptor: just then people want to ask.
+    reserve: Option<File>,
+    /// The listener is left alone until then.
+    accept_again: Option<Instant>,
 }
 
 impl Server {
     fn run(mut self) {
         while !self.shared.lock().stopping {
+            if self.reserve.is_none() {
+                self.reserve = File::open("/dev/null").ok();
+            }
             let Ok(ready) = self.wait() else { break };
             self.shared.wake.clear();
             if ready[1].revents != 0 {
@@ -121,17 +138,19 @@ impl Server {
     }
 
     fn wait(&self) -> std::io::Result<Vec<libc::pollfd>> {
+        let accept_again = self.accept_again.filter(|&at| at > Instant::now());
+        let accept = if accept_again.is_some() { 0 } else { libc::POLLIN };
         let mut fds =
-            vec![sys::interest(&self.shared.wake, libc::POLLIN), sys::interest(self.listener.socket(), libc::POLLIN)];
+            vec![sys::interest(&self.shared.wake, libc::POLLIN), sys::interest(self.listener.socket(), accept)];
         fds.extend(self.connections.iter().map(Connection::interest));
-        let deadline = self.connections.iter().map(Connection::deadline).min();
+        let deadline = self.connections.iter().map(Connection::deadline).chain(accept_again).min();
         sys::poll(&mut fds, deadline)?;
         Ok(fds)
     }
 
     /// One a turn, so that a flood of connections starves nobody.
     fn accept(&mut self) {
-        let Some(socket) = accept_one(self.listener.socket()) else { return };
+        let Some(socket) = self.accept_one() else { return };
         let mut connection = Connection::new(socket);
         if let Err(why) = self.listener.admit(connection.socket()) {
             connection.refuse("not-permitted", &why);
@@ -139,6 +158,23 @@ impl Server {
             connection.refuse("busy", &format!("{MAX_CONNECTIONS} control connections are open already"));
         } else {
             self.connections.push(connection);
+        }
+    }
+
+    fn accept_one(&mut self) -> Option<UnixStream> {
+        let listener = self.listener.socket();
+        let mut accepted = listener.accept();
+        if accepted.as_ref().is_err_and(is_out_of_descriptors) && self.reserve.take().is_some() {
+            accepted = listener.accept();
+        }
+        match accepted {
+            Ok((socket, _)) => socket.set_nonblocking(true).is_ok().then_some(socket),
+            Err(cause) => {
+                if cause.kind() != ErrorKind::WouldBlock {
+                    self.accept_again = Some(Instant::now() + ACCEPT_AGAIN);
+                }
+                None
+            }
         }
     }
 
@@ -183,15 +219,6 @@ fn ask(queue: &RecordQueue, shared: &Shared, connection: &mut Connection, line: 
     asked
 }
 
-fn accept_one(listener: &UnixListener) -> Option<UnixStream> {
-    match listener.accept() {
-        Ok((socket, _)) => socket.set_nonblocking(true).is_ok().then_some(socket),
-        Err(cause) => {
-            // Out of descriptors, the listener stays readable: without this the loop would spin.
-            if cause.kind() != std::io::ErrorKind::WouldBlock {
-                std::thread::sleep(ACCEPT_AGAIN);
-            }
-            None
-        }
-    }
+fn is_out_of_descriptors(cause: &std::io::Error) -> bool {
+    matches!(cause.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }

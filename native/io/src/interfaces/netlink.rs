@@ -66,7 +66,9 @@ impl Netlink {
         let single = flags == NLM_F_REQUEST;
         loop {
             self.receive(deadline).map_err(|cause| Error::io(what, &cause))?;
-            if self.take(&mut answers, flags & NLM_F_DUMP != 0, what)? || (single && !answers.is_empty()) {
+            if collect(&self.buffer, self.sequence, flags & NLM_F_DUMP != 0, &mut answers, what)?
+                || (single && !answers.is_empty())
+            {
                 return Ok(answers);
             }
         }
@@ -83,32 +85,39 @@ impl Netlink {
             }
         }
     }
+}
 
-    /// Collects the messages of one datagram; true: that was the last.
-    fn take(&self, answers: &mut Vec<RouteNetlinkMessage>, list: bool, what: &str) -> Result<bool> {
-        let mut rest = self.buffer.as_slice();
-        while rest.len() >= 16 {
-            let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
-            if !(16..=rest.len()).contains(&length) {
-                return Err(Error::new(libc::EBADMSG, format!("{what}: the kernel's answer is cut short")));
-            }
-            match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&rest[..length]) {
-                Ok(message) if message.header.sequence_number != self.sequence => {}
-                Ok(message) => match message.payload {
-                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
-                    NetlinkPayload::Done(_) => return Ok(true),
-                    NetlinkPayload::Error(refusal) => match refusal.code {
-                        None => return Ok(true),
-                        Some(_) => return Err(Error::io(what, &refusal.to_io())),
-                    },
-                    _ => {}
-                },
-                // In a list, one entry that cannot be parsed (of a newer kernel, say) costs that entry only.
-                Err(_) if list => {}
-                Err(cause) => return Err(Error::new(libc::EBADMSG, format!("{what}: {cause}"))),
-            }
-            rest = &rest[length.next_multiple_of(4).min(rest.len())..];
+/// Collects the messages of one datagram that answer request `sequence`; true: that was the last. EBADMSG: cut short, or (but in a
+/// list) not understood; else the errno of a refusal.
+pub fn collect(
+    datagram: &[u8],
+    sequence: u32,
+    list: bool,
+    answers: &mut Vec<RouteNetlinkMessage>,
+    what: &str,
+) -> Result<bool> {
+    let mut rest = datagram;
+    while rest.len() >= 16 {
+        let length = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
+        if !(16..=rest.len()).contains(&length) {
+            return Err(Error::new(libc::EBADMSG, format!("{what}: the kernel's answer is cut short")));
         }
-        Ok(false)
+        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(&rest[..length]) {
+            Ok(message) if message.header.sequence_number != sequence => {}
+            Ok(message) => match message.payload {
+                NetlinkPayload::InnerMessage(answer) => answers.push(answer),
+                NetlinkPayload::Done(_) => return Ok(true),
+                NetlinkPayload::Error(refusal) => match refusal.code {
+                    None => return Ok(true),
+                    Some(_) => return Err(Error::io(what, &refusal.to_io())),
+                },
+                _ => {}
+            },
+            // In a list, one entry that cannot be parsed (of a newer kernel, say) costs that entry only.
+            Err(_) if list => {}
+            Err(cause) => return Err(Error::new(libc::EBADMSG, format!("{what}: {cause}"))),
+        }
+        rest = &rest[length.next_multiple_of(4).min(rest.len())..];
     }
+    Ok(false)
 }

@@ -2,6 +2,7 @@
 //! DNS SRV look-ups (RFC 2782), which getaddrinfo does not do. One short thread each; the answer is told by a record, what to make of it
 //! is TypeScript's.
 
+mod answer;
 mod query;
 
 use std::collections::HashSet;
@@ -14,7 +15,8 @@ use std::time::{Duration, Instant};
 use ipop_base::{Error, Handle, RecordQueue, RecordType, Result, TextMap, TextMapWriter, next_handle};
 
 use crate::sys;
-use query::{Asker, Srv};
+use answer::Srv;
+use query::Asker;
 
 /// Two for each network that connects, and some that wait for a dead name server.
 const MAX_WAITING: usize = 8;
@@ -112,7 +114,7 @@ impl Question {
             Error::new(libc::EINVAL, format!("{key} '{value}' is not {allowed}"))
         };
         let name = config.need("name")?;
-        if !query::is_name(name) {
+        if !answer::is_name(name) {
             return Err(wrong("name", name, "a domain name in ASCII"));
         }
         let timeout = match config.get("timeout_ms").filter(|text| !text.is_empty()) {

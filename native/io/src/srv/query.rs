@@ -1,52 +1,28 @@
 // SPDX-License-Identifier: MIT
 //! One question to the name servers: over UDP, and over TCP when the answer was cut (RFC 1035, 4.2; RFC 7766).
 
-use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use simple_dns::rdata::RData;
-use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
+use simple_dns::{CLASS, Name, Packet, PacketFlag, Question, TYPE};
 
+use super::answer::{self, Srv};
 use crate::crypto;
 
 /// Each server is asked so often: a datagram may get lost.
 const ROUNDS: usize = 2;
 /// How soon a look-up notices that the process stops.
 const TICK: Duration = Duration::from_millis(100);
-/// Nobody runs more servers; also bounds the record.
-const MAX_RECORDS: usize = 32;
 /// More than any UDP answer without EDNS, which we do not ask for.
 const UDP_BYTES: usize = 4096;
-
-/// One SRV record; shown as `priority weight port target`, the target without its final dot but for the root, which is `.`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Srv {
-    priority: u16,
-    weight: u16,
-    port: u16,
-    target: String,
-}
-
-impl fmt::Display for Srv {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {} {}", self.priority, self.weight, self.port, self.target)
-    }
-}
 
 pub struct Asker<'a> {
     pub name: &'a str,
     pub stopping: &'a AtomicBool,
     /// For all servers and rounds together.
     pub deadline: Instant,
-}
-
-/// Whether DNS can hold this name, as text without escapes.
-pub fn is_name(name: &str) -> bool {
-    let fine = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
-    !name.is_empty() && name.bytes().all(fine) && !name.contains("..") && Name::new(name).is_ok()
 }
 
 impl Asker<'_> {
@@ -81,7 +57,7 @@ impl Asker<'_> {
         let answer = self.by_udp(server, id, &query, until).map_err(|cause| plain(&cause))?;
         let cut = Packet::parse(&answer).is_ok_and(|packet| packet.has_flags(PacketFlag::TRUNCATION));
         let answer = if cut { self.by_tcp(server, &query, until).map_err(|cause| plain(&cause))? } else { answer };
-        self.read(id, &answer)
+        answer::read(self.name, id, &answer)
     }
 
     fn query(&self, id: u16) -> Result<Vec<u8>, String> {
@@ -106,7 +82,7 @@ impl Asker<'_> {
         loop {
             socket.set_read_timeout(Some(self.tick(until)?))?;
             match socket.recv(&mut buffer) {
-                Ok(length) if self.belongs(id, &buffer[..length]) => return Ok(buffer[..length].to_vec()),
+                Ok(length) if answer::belongs(self.name, id, &buffer[..length]) => return Ok(buffer[..length].to_vec()),
                 Ok(_) => {}
                 Err(cause) if is_pause(&cause) => {}
                 Err(cause) => return Err(cause),
@@ -148,45 +124,6 @@ impl Asker<'_> {
         }
         Ok(rest.min(TICK))
     }
-
-    /// Whether a message answers our query: somebody else's guess is no answer.
-    fn belongs(&self, id: u16, message: &[u8]) -> bool {
-        let Ok(packet) = Packet::parse(message) else { return false };
-        let Ok(name) = Name::new(self.name) else { return false };
-        let asked = |question: &Question<'_>| {
-            question.qtype == QTYPE::TYPE(TYPE::SRV)
-                && question.qclass == QCLASS::CLASS(CLASS::IN)
-                && question.qname.to_string().eq_ignore_ascii_case(&name.to_string())
-        };
-        packet.id() == id && packet.has_flags(PacketFlag::RESPONSE) && packet.questions.iter().all(asked)
-    }
-
-    fn read(&self, id: u16, answer: &[u8]) -> Result<Vec<Srv>, String> {
-        if !self.belongs(id, answer) {
-            return Err("answers something else".to_owned());
-        }
-        let packet = Packet::parse(answer).map_err(|cause| cause.to_string())?;
-        match packet.rcode() {
-            RCODE::NoError | RCODE::NameError => {}
-            other => return Err(format!("answers {other:?}")),
-        }
-        // Also those at the end of a CNAME: the server has followed it, and DNS without DNSSEC vouches for neither.
-        let records = packet.answers.iter().filter_map(|answer| match &answer.rdata {
-            RData::SRV(srv) => record(srv),
-            _ => None,
-        });
-        Ok(records.take(MAX_RECORDS).collect())
-    }
-}
-
-/// None: a target that no host can have.
-fn record(srv: &simple_dns::rdata::SRV<'_>) -> Option<Srv> {
-    let target = srv.target.to_string();
-    let target = if target.is_empty() { ".".to_owned() } else { target };
-    if target != "." && !is_name(&target) {
-        return None;
-    }
-    Some(Srv { priority: srv.priority, weight: srv.weight, port: srv.port, target })
 }
 
 fn is_pause(cause: &io::Error) -> bool {

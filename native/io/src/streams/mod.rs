@@ -3,6 +3,7 @@
 
 mod connect;
 mod failure;
+mod opening;
 mod pump;
 mod starttls;
 mod target;

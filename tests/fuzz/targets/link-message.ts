@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// Messages of a link's control channel: undefined or of a known form, never an exception; written and read back the same.
+
+import {parseMessage, writeMessage} from '../../../src/tincan/hello.ts';
+import {equal, holds} from '../assert.ts';
+import type {Target} from '../target.ts';
+
+const id = 'a'.repeat(40);
+
+export const target: Target = {
+  seeds: [
+    `{"type":"hello","version":1,"id":"${id}","generation":3}`,
+    '{"type":"bye","reason":"restart"}',
+    '{"type":"later","x":[1,{"y":null}]}',
+    '[]',
+  ],
+  words: [
+    '"type":',
+    '"hello"',
+    '"bye"',
+    '"version":',
+    '"generation":',
+    '"reason":',
+    '"__proto__":',
+    '1e999',
+    '-1',
+    '\\u0000',
+    '\\ud800',
+    id,
+  ],
+  check(data) {
+    const message = parseMessage(data);
+    if (!message) return;
+    holds(data.length <= 1024, 'too long');
+    if (message.type === 'hello') {
+      equal(Object.keys(message), ['type', 'version', 'id', 'generation']);
+      holds(/^[0-9a-f]{40}$/.test(message.id), message.id);
+      holds(Number.isSafeInteger(message.version) && Number.isSafeInteger(message.generation), 'no whole numbers');
+    } else if (message.type === 'bye') holds(/^[^\p{Cc}\p{Cf}]{0,64}$/u.test(message.reason), message.reason);
+    // JSON has no -0, which writing makes 0.
+    equal(JSON.stringify(parseMessage(writeMessage(message))), JSON.stringify(message));
+  },
+};
