@@ -50,6 +50,10 @@ impl Lans {
         for (n, host) in (1..).zip(&hosts) {
             host.run(move || configure(n));
         }
+        for port in ["veth1", "tap1", "veth2", "tap2"] {
+            let forwards = || ip(&format!("-d link show dev {port}")).contains("bridge_slave state forwarding");
+            wait_for("bridges that forward", || forwards().then_some(()));
+        }
         no_offload("veth2");
         hosts[1].run(|| no_offload("eth0"));
         Self { worker, switch, taps, hosts }
@@ -109,6 +113,12 @@ fn configure(n: u8) {
         ip(&format!("addr add dev eth0 {prefix}{n}{rest}"));
         ip(&format!("neigh add {prefix}{other} lladdr 02:00:00:00:00:0{other} dev eth0 nud permanent"));
     }
+    // The kernel takes up even an address without duplicate detection a little later.
+    let up = || {
+        let tentative = ip("-6 addr show dev eth0 tentative").contains("fd09::");
+        (!tentative && ip("-6 route show table local").contains(&format!("local fd09::{n} "))).then_some(())
+    };
+    wait_for("the address fd09::", up);
 }
 
 /// What came in at an interface while it was watched.
