@@ -14,6 +14,7 @@ mod forwarding;
 mod measure;
 mod offloading;
 mod pieces;
+mod queueing;
 mod script;
 
 // These crates keep them to themselves.
@@ -22,7 +23,6 @@ mod script;
 mod fragment;
 #[path = "../../datapath/src/guard.rs"]
 mod guard;
-#[allow(dead_code, reason = "as above")]
 #[path = "../../offload/tests/common/mod.rs"]
 mod packets;
 #[allow(dead_code, reason = "as above")]
@@ -52,6 +52,7 @@ fn stages(seconds: &str, names: &[&str]) -> Result<(), String> {
     stages.extend(offloading::stages());
     stages.extend(aead::stages());
     stages.extend(pieces::stages());
+    stages.extend(queueing::stages());
     if let Some(unknown) = names.iter().find(|name| stages.iter().all(|stage| stage.name != **name)) {
         return Err(format!("there is no stage '{unknown}'"));
     }
