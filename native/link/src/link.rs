@@ -113,7 +113,8 @@ pub struct Link {
     inbound_token: Mutex<Option<Token>>,
     /// Where our media went last; None: nowhere yet.
     route: Mutex<Option<Route>>,
-    route_asked_ms: AtomicU64,
+    /// When to ask for it, while it is not known.
+    route_due_ms: AtomicU64,
     in_trains: AtomicBool,
     express: OnceLock<Arc<Express>>,
     /// Once both sides know that they want it.
@@ -245,7 +246,7 @@ impl Link {
             inbound: Arc::new(Inbound::new()?),
             inbound_token: Mutex::default(),
             route: Mutex::default(),
-            route_asked_ms: AtomicU64::new(0),
+            route_due_ms: AtomicU64::new(0),
             in_trains: AtomicBool::new(false),
             express: OnceLock::new(),
             keying: Mutex::default(),
@@ -514,9 +515,13 @@ impl Link {
         };
         due = due.min(self.tick_express(now));
         // When it is taken, a frame is on its way, and takes the report along.
+        let had_route = lock(&self.route).is_some();
         match self.sender.try_lock() {
             Ok(mut sender) => self.send_report(&mut sender.carriage, now),
             Err(_) => due = due.min(now + HELD_TICK_MS),
+        }
+        if !had_route && lock(&self.route).is_some() {
+            due = now;
         }
         if now.saturating_sub(self.pair_refreshed_ms.load(Ordering::Relaxed)) >= PAIR_REFRESH_MS {
             self.refresh_pair(now);
@@ -529,8 +534,8 @@ impl Link {
         let route = *lock(&self.route);
         match route {
             Some(route) if !self.in_trains.swap(true, Ordering::Relaxed) => juice_socket::read_in_trains(&route),
-            None if now >= self.route_asked_ms.load(Ordering::Relaxed) + ROUTE_RETRY_MS => {
-                self.route_asked_ms.store(now, Ordering::Relaxed);
+            None if now >= self.route_due_ms.load(Ordering::Relaxed) => {
+                self.route_due_ms.store(now + ROUTE_RETRY_MS, Ordering::Relaxed);
                 let report = lock(&self.receiver).report(now);
                 *lock(&self.report_due) = Some(report);
             }
@@ -672,6 +677,11 @@ impl Link {
 /// What tests reach into.
 #[cfg(test)]
 impl Link {
+    /// The express carriage, open or not.
+    pub fn express_of(&self) -> Option<Arc<Express>> {
+        self.express.get().cloned()
+    }
+
     /// The track, to send garbage on.
     pub fn track_id(&self) -> i32 {
         self.track.load(Ordering::Acquire)

@@ -27,6 +27,8 @@ use crate::workers::Timer;
 mod settings;
 
 pub use control::{Control, Settings, Surroundings};
+#[cfg(test)]
+pub use sender::OVERHEAD;
 use sender::Sender;
 pub use settings::settings;
 
@@ -191,6 +193,12 @@ impl Express {
 
     fn forget(&self, number: u8) {
         lock(&self.epochs).retain(|epoch| epoch.number != number);
+    }
+
+    /// Where datagrams go.
+    #[cfg(test)]
+    pub fn to(&self) -> std::net::SocketAddr {
+        self.sender().to().to_std().unwrap()
     }
 
     /// Epochs that can be opened.
