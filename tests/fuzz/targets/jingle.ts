@@ -35,6 +35,7 @@ export const target: Target = {
     wrap('session-terminate', '<reason><success/><text>a &amp; b</text></reason>'),
   ],
   words: [
+    '9007199254740993',
     'initiator',
     '&#10;',
     '&#x202e;',
