@@ -8,7 +8,7 @@ import {type Deadline, earliest, type Millis} from './base/time.ts';
 import {LanPort} from './controller/lan-port.ts';
 import {Switch} from './l2switch/switch.ts';
 import type {SwitchEffect} from './l2switch/types.ts';
-import type {NativeEvent, PortId, SwitchId} from './native/datapath.ts';
+import {NativeError, type NativeEvent, type PortId, type SwitchId} from './native/datapath.ts';
 import type {Native} from './native/native.ts';
 import {Budget} from './tincan/budget.ts';
 import {parseJingle, writeJingle} from './tincan/jingle.ts';
@@ -24,6 +24,8 @@ import type {XmppState} from './status/types.ts';
 const LINK_WARNINGS = 20;
 const LINK_WARNING_EVERY_MS = 30_000;
 
+/** errno of an interface that is not there. */
+const ENODEV = 19;
 /** Another node of our identity is told of for so long after it was last noticed; it leaves a note each minute. */
 const TWIN_SHOWN_MS = 180_000;
 
@@ -280,6 +282,7 @@ export class Network {
       {
         openTap: () => native.openTap(this.sw, tap, mtuBytes),
         joinBridge: (port, name) => native.joinBridge(port, name),
+        hasDevice: (port) => this.#hasDevice(port),
         onPortUp: (port: PortId) => {
           native.enablePort(port, true);
           this.fdb.handlePortUp(port, 'lan', nowMs());
@@ -317,6 +320,16 @@ export class Network {
       log: (level, text) => this.#logLink(level, text),
     };
     return new LinkManager(deps, {generation});
+  }
+
+  #hasDevice(port: PortId): boolean {
+    try {
+      this.#deps.native.bridgeOf(port);
+      return true;
+    } catch (error) {
+      // Anything else says nothing about the device.
+      return !(error instanceof NativeError && error.errno === ENODEV);
+    }
   }
 
   /** An address that cannot be judged just now is not used: a link inside another one would never end. */
