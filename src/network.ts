@@ -215,6 +215,8 @@ export class Network {
         return this.#try(() => native.addCandidate(effect.port, effect.candidate));
       case 'send-message':
         return this.#try(() => native.sendMessage(effect.port, effect.message));
+      case 'express':
+        return this.#try(() => native.startExpress(effect.port, this.#deps.self.id, effect.peer, effect.generation));
       case 'close':
         return this.#try(() => native.closeLink(effect.port));
       case 'signal':
@@ -307,12 +309,13 @@ export class Network {
 
   #makeLinks(generation: number): LinkManager {
     const {crypto, self} = this.#deps;
-    const {room, stun, turn} = this.config;
+    const {room, stun, turn, carriage} = this.config;
     const deps: LinkManagerDeps = {
       ...crypto,
       self: {...self, name: this.#name},
       network: room.jid,
       servers: {stun, turn},
+      carriage,
       isOverlay: (address) => this.#isOverlay(address),
       log: (level, text) => this.#logLink(level, text),
     };
@@ -340,8 +343,8 @@ export class Network {
   }
 
   #configureLinks(): void {
-    const {stun, turn} = this.config;
-    this.links.configure({name: this.#name, servers: {stun, turn}});
+    const {stun, turn, carriage} = this.config;
+    this.links.configure({name: this.#name, servers: {stun, turn}, carriage});
   }
 
   /** Another session, begun when the old one has said goodbye: they may share an account. Links stay, as they do in an outage. */

@@ -4,7 +4,8 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-cdylib-link-arg=-Wl,-Bsymbolic");
-    // native/link/src/dtls_guard.rs and juice_guard.rs
+    // native/link/src/dtls_guard.rs, juice_guard.rs and juice_socket.rs
     println!("cargo::rustc-link-arg=-Wl,--wrap=BIO_write");
     println!("cargo::rustc-link-arg=-Wl,--wrap=juice_create,--wrap=juice_destroy,--wrap=juice_send_diffserv");
+    println!("cargo::rustc-link-arg=-Wl,--wrap=recvfrom,--wrap=sendto,--wrap=poll");
 }

@@ -11,9 +11,10 @@ use rquickjs::module::{WriteOptions, WriteOptionsEndianness};
 use rquickjs::{CatchResultExt, Context, Module, Runtime};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // native/link/src/dtls_guard.rs and juice_guard.rs
+    // native/link/src/dtls_guard.rs, juice_guard.rs and juice_socket.rs
     println!("cargo::rustc-link-arg=-Wl,--wrap=BIO_write");
     println!("cargo::rustc-link-arg=-Wl,--wrap=juice_create,--wrap=juice_destroy,--wrap=juice_send_diffserv");
+    println!("cargo::rustc-link-arg=-Wl,--wrap=recvfrom,--wrap=sendto,--wrap=poll");
     println!("cargo::rerun-if-env-changed=IPOP_BUNDLE");
     let bundle = env::var_os("IPOP_BUNDLE").map_or_else(|| PathBuf::from("../../dist/ipop.js"), PathBuf::from);
     println!("cargo::rerun-if-changed={}", bundle.display());

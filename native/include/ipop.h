@@ -39,7 +39,7 @@ extern "C" {
  */
 enum ipop_record {
   IPOP_REC_UPCALL = 1,         /* handle: switch.  u32 id | i32 port | u16 vlan | u16 frame length | u8 miss | u8 zero | u16 head length | head:
-                                  the first <= 128 bytes of the frame, VLAN tag included. `miss` is an ipop_miss. */
+                                  the first <= 128 bytes of the frame, VLAN tag included. `miss` is an ipop_miss. A super-frame longer than 65535 says 65535. */
   IPOP_REC_PORT_GONE = 2,      /* handle: port (a tap whose device was deleted). text: why. It must still be closed */
   IPOP_REC_LINK_LOCAL = 3,     /* handle: link.  text map: ufrag, pwd, fingerprint (sha-256, upper-case hex with colons), setup */
   IPOP_REC_LINK_CANDIDATE = 4, /* handle: link.  text: one local candidate, RFC 8839 `candidate:...` without `a=` */
@@ -85,7 +85,7 @@ enum ipop_drop {
   IPOP_DROP_UPCALL_TIMEOUT,      /* no decision within 2 s */
   IPOP_DROP_PORT_DISABLED,       /* port not enabled (yet) */
   IPOP_DROP_NO_PORT,             /* nowhere to go: no other enabled port */
-  IPOP_DROP_MALFORMED,           /* shorter than an Ethernet header, or longer than 65535 bytes */
+  IPOP_DROP_MALFORMED,           /* shorter than an Ethernet header, or longer than 65535 bytes (a super-frame: 65557) */
   IPOP_DROP_LINK_CLOSED,         /* link not open */
   IPOP_DROP_LINK_FULL,           /* link's send queue is full */
   IPOP_DROP_TAP_WRITE,           /* the kernel refused the frame (tap down) */
@@ -94,6 +94,11 @@ enum ipop_drop {
   IPOP_DROP_FRAGMENT_FULL,       /* too many frames in reassembly: the oldest gave way */
   IPOP_DROP_FRAGMENT_MISMATCH,   /* fragment contradicts its company */
   IPOP_DROP_OVERSIZE,            /* frame longer than the carriage takes */
+  IPOP_DROP_SEAL_INVALID,        /* express datagram that nobody with the link's keys has sealed, or that was cut or changed */
+  IPOP_DROP_SEAL_REPLAYED,       /* express datagram that came before, or is older than the replay window */
+  IPOP_DROP_SEAL_EPOCH,          /* express datagram of an epoch whose key this side has not, or no longer */
+  IPOP_DROP_QUEUE_EARLY,         /* dropped early by flow, to keep the queue of a shaped link short (RFC 8290) */
+  IPOP_DROP_CIRCUIT_BREAKER,     /* not TCP, on a link that loses more than a tenth of what is sent (RFC 8084) */
   IPOP_DROP_COUNT
 };
 
@@ -125,7 +130,7 @@ int ipop_process_counters(uint8_t *buf, int cap);
 int ipop_switch_open(void);
 /* Closes it with all its ports. */
 int ipop_switch_close(int sw);
-/* Makes a tap (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR), sets it up, and starts its thread. mtu in bytes. Returns the port.
+/* Makes a tap (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR), with what offload the kernel has, and sets it up. mtu in bytes. Returns the port.
  * -EBUSY: the name is in use; -ENOENT: no /dev/net/tun; -EPERM; -EINVAL: bad name. Not persistent: it goes with the process. */
 int ipop_tap_open(int sw, const uint8_t *name, int name_len, int mtu);
 /* Makes a port without a device, for tests: what ipop_memory_write is given comes into the switch there, what goes out is
@@ -159,7 +164,7 @@ int ipop_rules_dump(int sw, int start, uint8_t *buf, int cap);
 int ipop_upcall_finish(int sw, int id, int out);
 
 /* ---- links ------------------------------------------------------------------------------------------------------
- * A link is one ICE agent with DTLS, a reliable ordered control channel and the SRTP carriage (docs/PROTOCOL.md). */
+ * A link is one ICE agent with DTLS, a reliable ordered control channel and two carriages, SRTP and express (docs/PROTOCOL.md). */
 
 #define IPOP_ROLE_OFFER 0
 #define IPOP_ROLE_ANSWER 1
@@ -171,9 +176,14 @@ int ipop_link_open(int sw, int role, const uint8_t *config, int len);
 int ipop_link_remote(int link, const uint8_t *config, int len);
 /* One candidate of the peer, RFC 8839 without `a=`. Before ipop_link_remote it is kept (<= 64). */
 int ipop_link_candidate(int link, const uint8_t *candidate, int len);
-/* Sends a message (<= 16 KiB) on the control channel. -ENOTCONN, -EAGAIN over 64 KiB waiting. */
+/* Sends a message (<= 16 KiB, a JSON object: the others are native's own) on the control channel. -EINVAL, -ENOTCONN, -EAGAIN over 64 KiB waiting. */
 int ipop_link_send(int link, const uint8_t *message, int len);
-/* Text map: state, local, remote (address:port of the selected pair), local_type, remote_type (host, srflx, prflx, relay), carriage (srtp),
+/* Begins with the express carriage (PROTOCOL 5) on a link that is up: keys, probes, and frames as soon as the direct path takes them; until then,
+ * and wherever it does not, frames go by SRTP. Once a link, on both sides. Text map: local, peer (node ids, 40 hex digits), generation (of the
+ * offer), cipher (optional: aes-256-gcm or chacha20-poly1305; default by CPU), rekey_ms (optional, 100..86400000). -EINVAL, -ENOTCONN, -EALREADY. */
+int ipop_link_express(int link, const uint8_t *config, int len);
+/* Text map: state, local, remote (address:port of the selected pair), local_type, remote_type (host, srflx, prflx, relay), carriage (srtp,
+ * express), carriage_why (in words), cipher, epoch, datagram_bytes (UDP payload; 0 while express is closed), express_received (datagrams),
  * rtp_sent, rtp_received (packets), ssrc_changes, silent_ms (since anything was heard). Returns bytes written. */
 int ipop_link_info(int link, uint8_t *buf, int cap);
 /* Closes the link; its rules and port are gone at once, the agent is torn down on a native thread. */

@@ -75,6 +75,11 @@ export const DROP_NAMES = [
   'fragment-full',
   'fragment-mismatch',
   'oversize',
+  'seal-invalid',
+  'seal-replayed',
+  'seal-epoch',
+  'queue-early',
+  'circuit-breaker',
 ] as const;
 
 /** Offer or answer side of a link. */
@@ -123,6 +128,9 @@ export interface LinkInfo {
   readonly localType: string;
   readonly remoteType: string;
   readonly carriage: string;
+  readonly carriageWhy: string;
+  readonly cipher: string;
+  readonly datagramBytes: number;
   readonly rtpSent: number;
   readonly rtpReceived: number;
   readonly ssrcChanges: number;
@@ -155,6 +163,8 @@ export interface LinkPath {
   setRemote(link: PortId, remote: LinkDescription): void;
   addCandidate(link: PortId, candidate: string): void;
   sendMessage(link: PortId, message: Uint8Array): void;
+  /** Begins with the express carriage on a link that is up; `local` and `peer` are node ids. */
+  startExpress(link: PortId, local: string, peer: string, generation: number): void;
   linkInfo(link: PortId): LinkInfo;
   closeLink(link: PortId): void;
 }

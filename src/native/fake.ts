@@ -215,6 +215,12 @@ export class FakeDatapath implements Datapath, LinkPath {
     this.wire.sendMessage(found.end, message);
   }
 
+  /** The fake carries by SRTP only, as a link by a relay does. */
+  startExpress(link: PortId): void {
+    const found = this.#link('ipop_link_express', link);
+    if (found.state !== 'up') throw fail('ipop_link_express', ENOTCONN, 'the link is not up');
+  }
+
   linkInfo(link: PortId): LinkInfo {
     return infoOf(this.#link('ipop_link_info', link).end);
   }

@@ -157,6 +157,10 @@ export class Native implements Datapath, LinkPath {
     this.#calls.call('ipop_link_send', link, ...counted(message));
   }
 
+  startExpress(link: PortId, local: string, peer: string, generation: number): void {
+    this.#calls.call('ipop_link_express', link, ...counted(writeTextMap({local, peer, generation})));
+  }
+
   linkInfo(link: PortId): LinkInfo {
     return decodeLinkInfo(this.#calls.read('ipop_link_info', MAX_TEXT, link));
   }

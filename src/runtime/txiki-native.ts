@@ -34,6 +34,7 @@ export const SIGNATURES: Signatures = {
   ipop_link_remote: ['int', 'bytes', 'int'],
   ipop_link_candidate: ['int', 'bytes', 'int'],
   ipop_link_send: ['int', 'bytes', 'int'],
+  ipop_link_express: ['int', 'bytes', 'int'],
   ipop_link_info: ['int', 'bytes', 'int'],
   ipop_link_close: ['int'],
   ipop_stream_open: ['bytes', 'int'],

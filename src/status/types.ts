@@ -77,7 +77,14 @@ export interface PeerStatus {
     readonly kind: 'direct' | 'relay';
     readonly local: string;
     readonly remote: string;
+    /** srtp or express. */
     readonly carriage: string;
+    /** Why it is that one, in words. */
+    readonly carriageWhy?: string;
+    /** With express. */
+    readonly cipher?: string;
+    /** Bytes of UDP payload that the path takes; with express. */
+    readonly datagramBytes?: number;
   };
   readonly traffic: TrafficStatus;
   readonly macs: number;

@@ -34,6 +34,8 @@ export class Attempt {
   info: LinkInfo | undefined;
   /** The peer's hello came. */
   greeted = false;
+  /** Both sides can and want the express carriage. */
+  express = false;
   readonly #deps: AttemptDeps;
   #remote: LinkDescription | undefined;
   /** Our signed description; from then on the peer can know of the attempt. */

@@ -5,7 +5,14 @@ import {fromUtf8, utf8} from '../base/bytes.ts';
 import type {NodeId} from './types.ts';
 
 export type ControlMessage =
-  | {readonly type: 'hello'; readonly version: number; readonly id: NodeId; readonly generation: number}
+  | {
+      readonly type: 'hello';
+      readonly version: number;
+      readonly id: NodeId;
+      readonly generation: number;
+      /** What frames may go by besides SRTP, which every node has. */
+      readonly carriages?: readonly string[];
+    }
   | {readonly type: 'bye'; readonly reason: string}
   /** A type of a later version: to be ignored. */
   | {readonly type: 'unknown'};
@@ -30,11 +37,16 @@ export function parseMessage(bytes: Uint8Array): ControlMessage | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-  const {type, version, id, generation, reason} = value as Record<string, unknown>;
+  const {type, version, id, generation, reason, carriages} = value as Record<string, unknown>;
   if (typeof type !== 'string') return undefined;
   if (type === 'bye') return typeof reason === 'string' && REASON.test(reason) ? {type, reason} : undefined;
   if (type !== 'hello') return {type: 'unknown'};
   if (typeof id !== 'string' || !NODE_ID.test(id)) return undefined;
   if (!Number.isSafeInteger(version) || !Number.isSafeInteger(generation)) return undefined;
-  return {type, version: version as number, id, generation: generation as number};
+  return {type, version: version as number, id, generation: generation as number, carriages: strings(carriages)};
+}
+
+/** Those of a list; anything else is none, as a later version may say more. */
+function strings(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
 }

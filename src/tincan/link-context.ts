@@ -22,6 +22,8 @@ export interface LinkManagerDeps {
   /** The room's bare JID. */
   readonly network: string;
   readonly servers: ServerLists;
+  /** `option carriage`. */
+  readonly carriage: 'auto' | 'srtp';
   readonly sign: Sign;
   readonly verify: Verify;
   readonly sha256: Sha256;

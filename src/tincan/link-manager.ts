@@ -23,7 +23,7 @@ export interface LinkManagerOptions {
 }
 
 /** What may change while links are up; counts from the next try on. */
-export type LinkSettings = Pick<LinkManagerDeps, 'servers'> & Pick<LinkManagerDeps['self'], 'name'>;
+export type LinkSettings = Pick<LinkManagerDeps, 'servers' | 'carriage'> & Pick<LinkManagerDeps['self'], 'name'>;
 
 /** The link's part of a peer's status, and where its traffic is counted. */
 export interface LinkStatus extends Omit<PeerStatus, 'traffic' | 'macs'> {
@@ -51,7 +51,7 @@ export class LinkManager {
     const fallbacks = {offersAtOnce: OFFERS_AT_ONCE, answersAtOnce: ANSWERS_AT_ONCE, peers: PEERS, generation: 0};
     this.#options = {...fallbacks, ...options};
     this.#generationFloor = this.#options.generation;
-    this.#settings = {servers: deps.servers, name: deps.self.name};
+    this.#settings = {servers: deps.servers, carriage: deps.carriage, name: deps.self.name};
     const settings = () => this.#settings;
     this.#context = {
       get self() {
@@ -59,6 +59,9 @@ export class LinkManager {
       },
       get servers() {
         return settings().servers;
+      },
+      get carriage() {
+        return settings().carriage;
       },
       network: deps.network,
       sign: (data) => deps.sign(data),
@@ -298,7 +301,9 @@ function statusOf(link: Link, now: Millis): LinkStatus {
 /** How people see native's report of a path. */
 export function pathOf(info: LinkInfo): NonNullable<PeerStatus['path']> {
   const kind = info.localType === 'relay' || info.remoteType === 'relay' ? 'relay' : 'direct';
-  return {kind, local: info.local, remote: info.remote, carriage: info.carriage};
+  const {local, remote, carriage, carriageWhy, cipher, datagramBytes} = info;
+  const sealed = carriage === 'express' ? {cipher, datagramBytes} : {};
+  return {kind, local, remote, carriage, ...sealed, ...(carriageWhy === '' ? {} : {carriageWhy})};
 }
 
 function compare(a: string, b: string): number {

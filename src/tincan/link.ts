@@ -185,7 +185,14 @@ export class Link {
     const {attempt} = state;
     const {id, port} = {id: this.#context.self.id, port: state.attempt.port};
     attempt.info = info;
-    const hello = writeMessage({type: 'hello', version: PROTOCOL_VERSION, id, generation: attempt.start.generation});
+    const carriages = this.#context.carriage === 'srtp' ? {} : {carriages: ['express']};
+    const hello = writeMessage({
+      type: 'hello',
+      version: PROTOCOL_VERSION,
+      id,
+      generation: attempt.start.generation,
+      ...carriages,
+    });
     this.#context.emit({type: 'send-message', port, message: hello});
     this.#state = {...state, deadline: now + HELLO_MS, resendAt: undefined};
     this.#upWhenGreeted(now);
@@ -209,6 +216,7 @@ export class Link {
       return this.#fail('wrong-hello', text, now);
     }
     attempt.greeted = true;
+    attempt.express = message.carriages?.includes('express') === true && this.#context.carriage !== 'srtp';
     this.#upWhenGreeted(now);
   }
 
@@ -391,6 +399,8 @@ export class Link {
     if (!info || port === undefined) return;
     this.#transition({name: 'up', attempt, info, settledAt: now + SETTLED_MS}, `${info.local} to ${info.remote}`, now);
     this.#context.emit({type: 'port-up', peer: this.id, port});
+    const {generation} = attempt.start;
+    if (attempt.express) this.#context.emit({type: 'express', port, peer: this.id, generation});
   }
 
   #failChecking(attempt: Attempt, now: Millis): void {

@@ -45,6 +45,8 @@ export type LinkEffect =
   | {readonly type: 'set-remote'; readonly port: PortId; readonly remote: LinkDescription}
   | {readonly type: 'add-candidate'; readonly port: PortId; readonly candidate: string}
   | {readonly type: 'send-message'; readonly port: PortId; readonly message: Uint8Array}
+  /** Both sides can and want it: frames go by express as soon as it works. */
+  | {readonly type: 'express'; readonly port: PortId; readonly peer: NodeId; readonly generation: number}
   | {readonly type: 'close'; readonly port: PortId}
   | {readonly type: 'signal'; readonly to: string; readonly signal: OwnSignal}
   /** The link carries frames from now on: enable its port, tell the switch. */

@@ -47,6 +47,8 @@ export interface NetworkConfig {
     readonly tap: string;
     readonly mtuBytes: number;
   };
+  /** auto: express where it can be. */
+  readonly carriage: 'auto' | 'srtp';
   /** `stun:host:port` */
   readonly stun: readonly string[];
   /** `turn:user:password@host:port`, user and password percent-encoded. */
@@ -127,6 +129,7 @@ function networkOf(network: string, values: Values<typeof NETWORK>): NetworkConf
     account: {jid, password, server, tls, caFile: values.ca_file, pin},
     room: {jid: values.room, owner: values.owner, members: values.member},
     bridge: {name: bridge === 'none' ? undefined : bridge, tap: values.tap, mtuBytes: values.mtu},
+    carriage: values.carriage,
     stun: values.stun,
     turn: values.turn,
   };

@@ -15,7 +15,7 @@ const PARTS = {
   members: ({room}: NetworkConfig) => room.members,
   bridge: ({bridge}: NetworkConfig) => bridge,
   /** STUN and TURN. */
-  servers: ({stun, turn}: NetworkConfig) => [stun, turn],
+  servers: ({stun, turn, carriage}: NetworkConfig) => [stun, turn, carriage],
 } as const;
 
 /** What a reload does about each part, for people. */
@@ -24,7 +24,7 @@ const EFFECTS: Readonly<Record<NetworkPart, string>> = {
   room: 'room: links of the old room are closed, the new room is entered',
   members: 'member',
   bridge: 'bridge, tap or mtu: the tap is made anew, links stay',
-  servers: 'stun or turn: used from the next link try on',
+  servers: 'stun, turn or carriage: used from the next link try on',
 };
 
 /** Options that only count at a start. */

@@ -106,6 +106,11 @@ export const NETWORK = {
   ),
   tap: preset(value.interfaceName, 'ipop0', 'Name of the tap device. Each network needs one of its own.'),
   mtu: preset(value.integer(1280, 9000), '1500', 'MTU of the tap in bytes; that of the bridge is best.'),
+  carriage: preset(
+    value.oneOf('auto', 'srtp'),
+    'auto',
+    'What frames travel by: `auto`: the express carriage wherever the direct path takes it, and SRTP elsewhere; `srtp`: SRTP only.',
+  ),
   stun: list(value.stunServer, 4, 'STUN servers, asked for the address that peers see.'),
   turn: secret(list(value.turnServer, 4, 'TURN servers, which relay when no direct path works.')),
 } satisfies OptionTable;

@@ -14,6 +14,7 @@ const CONFIG: NetworkConfig = {
   account: {jid: 'a@example.org', password: 'x', server: undefined, tls: 'auto', caFile: undefined, pin: undefined},
   room: {jid: 'home@rooms.example.org', owner: false, members: []},
   bridge: {name: 'br-lan', tap: 'ipop0', mtuBytes: 1500},
+  carriage: 'auto',
   stun: [],
   turn: [],
 };

@@ -83,6 +83,19 @@ pub unsafe extern "C" fn ipop_link_send(link: c_int, message: *const u8, len: c_
     })
 }
 
+/// ipop.h: begins with the express carriage.
+///
+/// # Safety
+/// `config` points to `len` readable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipop_link_express(link: c_int, config: *const u8, len: c_int) -> c_int {
+    run(|| {
+        // SAFETY: as our caller promises.
+        let config = TextMap::parse(unsafe { bytes(config, len) }?)?;
+        with_link(link, |links| links.express(link, &config).map(|()| 0))
+    })
+}
+
 /// ipop.h: state and selected pair of a link.
 ///
 /// # Safety

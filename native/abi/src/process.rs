@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use ipop_base::{Error, Handle, RecordQueue, Result};
+use ipop_base::{Error, Handle, RecordQueue, Result, Workers};
 use ipop_datapath::{MemoryPort, Switch, Tap};
 use ipop_io::{Control, InterfaceWatch, Pbkdf2, SrvLookups, Streams};
 use ipop_link::Links;
@@ -26,6 +26,7 @@ const FEW_DESCRIPTORS: usize = 8;
 /// What exists between start and stop.
 pub(crate) struct Process {
     pub queue: Arc<RecordQueue>,
+    pub workers: Workers,
     pub switches: HashMap<Handle, Arc<Switch>>,
     pub ports: HashMap<Handle, PortEntry>,
     pub links: Arc<Links>,
@@ -61,10 +62,12 @@ pub(crate) fn with<T>(body: impl FnOnce(&mut Process) -> Result<T>) -> Result<T>
 impl Process {
     fn start() -> Result<Self> {
         let queue = Arc::new(RecordQueue::new()?);
+        let workers = Workers::start()?;
         Ok(Self {
             switches: HashMap::new(),
             ports: HashMap::new(),
-            links: Links::start(queue.clone())?,
+            links: Links::start(queue.clone(), workers.links().clone())?,
+            workers,
             streams: Streams::new(queue.clone()),
             srv: SrvLookups::new(queue.clone()),
             control: None,
@@ -113,7 +116,7 @@ impl Process {
     }
 
     fn stop(self) {
-        let Self { switches, ports, links, streams, srv, control, pbkdf2, interfaces, .. } = self;
+        let Self { workers, switches, ports, links, streams, srv, control, pbkdf2, interfaces, .. } = self;
         // What takes longest begins first, side by side: a router's init script waits for us.
         let ends = [
             in_background(move || links.stop()),
@@ -142,6 +145,8 @@ impl Process {
             // A panic there has ended what it was to end.
             let _ = end.join();
         }
+        // Taps and links have gone: nothing is left to read.
+        workers.stop();
         switches.into_values().for_each(|switch| switch.close());
     }
 }

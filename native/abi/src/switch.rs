@@ -43,7 +43,7 @@ pub unsafe extern "C" fn ipop_tap_open(sw: c_int, name: *const u8, name_len: c_i
         let mtu = u32::try_from(mtu).map_err(|_| Error::new(libc::EINVAL, format!("{mtu} is no mtu")))?;
         with(|process| {
             let switch = process.switch(sw)?.clone();
-            let tap = Tap::open(&switch, process.queue.clone(), name, mtu)?;
+            let tap = Tap::open(&switch, process.queue.clone(), process.workers.taps(), name, mtu)?;
             let port = tap.port();
             process.ports.insert(port, PortEntry { switch, kind: PortKind::Tap(tap) });
             Ok(port)

@@ -31,11 +31,16 @@ pub enum Drop {
     FragmentFull,
     FragmentMismatch,
     Oversize,
+    SealInvalid,
+    SealReplayed,
+    SealEpoch,
+    QueueEarly,
+    CircuitBreaker,
 }
 
 impl Drop {
     /// How many reasons there are.
-    pub const COUNT: usize = 23;
+    pub const COUNT: usize = 28;
 }
 
 /// One counter for each reason.

@@ -7,10 +7,12 @@ mod frame;
 mod handle;
 mod queue;
 mod text_map;
+mod worker;
 
 pub use drops::{Drop, DropCounters};
 pub use error::{Error, Result};
-pub use frame::{Frame, FrameSink, PortTransmit, VnetHeader};
+pub use frame::{Frame, FrameSink, Ingress, PortTransmit, VnetHeader};
 pub use handle::{Handle, next_handle};
 pub use queue::{RecordQueue, RecordType};
 pub use text_map::{TextMap, TextMapWriter};
+pub use worker::{Source, Token, Worker, Workers, is_later};

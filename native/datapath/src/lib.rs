@@ -2,13 +2,16 @@
 //! The frame path: a switch forwards between its ports by rules that TypeScript decided, and asks (an upcall) where none is.
 //!
 //! One frame's way: [`parse`] and [`guard`] judge it, [`rules`] says where it goes, [`upcall`] keeps it while TypeScript decides,
-//! [`switch`] joins these. [`tap`] and [`memory`] are ports; links are ports of another crate, through `ipop_base::PortTransmit`.
+//! [`switch`] joins these, [`ingress`] is the short way for what it has seen before. [`tap`] and [`memory`] are ports; links are ports of another crate, through `ipop_base::PortTransmit`.
 
 mod budget;
 mod clock;
+mod generation;
 mod guard;
+mod ingress;
 mod memory;
 mod parse;
+mod plain;
 mod port;
 mod rules;
 mod switch;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipop_base::{Drop, DropCounters, Error, Frame, FrameSink, Handle, PortTransmit, Result, next_handle};
 
+use crate::plain;
 use crate::port::PortKind;
 use crate::switch::Switch;
 
@@ -36,11 +37,13 @@ impl Waiting {
 impl PortTransmit for Waiting {
     fn transmit(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
         let mut frames = self.lock();
-        if frames.len() >= MAX_WAITING {
-            return Err(self.full);
-        }
-        frames.push_back(frame.bytes.to_vec());
-        Ok(())
+        plain::cut(frame, |bytes| {
+            if frames.len() >= MAX_WAITING {
+                return Err(self.full);
+            }
+            frames.push_back(bytes.to_vec());
+            Ok(())
+        })
     }
 }
 
@@ -63,6 +66,7 @@ impl MemoryPort {
     pub fn write(&self, frame: &[u8]) -> Result<()> {
         self.check_open()?;
         self.switch.input(self.port, &Frame::plain(frame));
+        self.switch.flush();
         Ok(())
     }
 

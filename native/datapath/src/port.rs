@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use ipop_base::{Drop, DropCounters, Frame, Handle, PortTransmit};
 
 use crate::budget::Budget;
+use crate::generation::Generation;
 
 /// Which side of the split horizon a port is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Port {
     enabled: AtomicBool,
     /// Set once, when the port is removed or carries nothing any more: no rule may lead to it and no frame wait for it after that.
     lost: AtomicBool,
+    /// A frame went out since the last flush.
+    dirty: AtomicBool,
     use_: Use,
 }
 
@@ -56,6 +59,7 @@ impl Port {
             drops,
             enabled: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            dirty: AtomicBool::new(false),
             use_: Use::default(),
         }
     }
@@ -87,16 +91,32 @@ impl Port {
         match self.transmit.transmit(frame) {
             Ok(()) => {
                 self.use_.tx_frames.fetch_add(frame.segments.into(), Ordering::Relaxed);
-                self.use_.tx_bytes.fetch_add(frame.bytes.len() as u64, Ordering::Relaxed);
+                self.use_.tx_bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
+                // After the frame, so that who takes the flag back finds it. Written only when it changes, as many threads may send here.
+                if !self.dirty.load(Ordering::Relaxed) {
+                    self.dirty.store(true, Ordering::Release);
+                }
             }
             Err(why) => self.drop_frame(why, frame.segments),
         }
     }
 
+    /// Lets the port send what it kept, if it was given anything since the last time.
+    pub fn flush(&self) {
+        if self.dirty.load(Ordering::Relaxed) && self.dirty.swap(false, Ordering::AcqRel) {
+            self.transmit.flush();
+        }
+    }
+
+    /// See `PortTransmit::takes_uso`.
+    pub fn takes_uso(&self) -> bool {
+        self.transmit.takes_uso()
+    }
+
     /// Counts a frame that came in here.
     pub fn count_received(&self, frame: &Frame<'_>) {
         self.use_.rx_frames.fetch_add(frame.segments.into(), Ordering::Relaxed);
-        self.use_.rx_bytes.fetch_add(frame.bytes.len() as u64, Ordering::Relaxed);
+        self.use_.rx_bytes.fetch_add(frame.len() as u64, Ordering::Relaxed);
     }
 
     pub fn count_upcall(&self) {
@@ -148,15 +168,22 @@ impl PortCounters {
 
 /// The ports of a switch, sorted by handle. Ports change a few times a minute at most and are looked up for each frame, so a change
 /// copies the table: a reader takes the whole of it and holds no lock while it sends.
-#[derive(Default)]
-pub struct PortTable(RwLock<Ports>);
+pub struct PortTable {
+    ports: RwLock<Ports>,
+    generation: Generation,
+}
 
 /// The table as it was at some instant.
 pub type Ports = Arc<Vec<Arc<Port>>>;
 
 impl PortTable {
+    /// An empty table whose changes are counted in `generation`.
+    pub fn new(generation: Generation) -> Self {
+        Self { ports: RwLock::default(), generation }
+    }
+
     pub fn snapshot(&self) -> Ports {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ports.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn get(&self, handle: Handle) -> Option<Arc<Port>> {
@@ -167,21 +194,26 @@ impl PortTable {
     pub fn add(&self, port: Port) {
         self.change(|ports| {
             let at = ports.partition_point(|other| other.handle < port.handle);
-            ports.insert(at, Arc::new(port));
+            Arc::make_mut(ports).insert(at, Arc::new(port));
         });
     }
 
     pub fn remove(&self, handle: Handle) -> Option<Arc<Port>> {
-        self.change(|ports| ports.binary_search_by_key(&handle, |port| port.handle).ok().map(|at| ports.remove(at)))
+        self.change(|ports| {
+            let at = ports.binary_search_by_key(&handle, |port| port.handle).ok()?;
+            Some(Arc::make_mut(ports).remove(at))
+        })
     }
 
     /// Empties the table and returns what was in it.
     pub fn take(&self) -> Ports {
-        std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner))
+        self.change(std::mem::take)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Vec<Arc<Port>>) -> T) -> T {
-        change(Arc::make_mut(&mut self.0.write().unwrap_or_else(PoisonError::into_inner)))
+    fn change<T>(&self, change: impl FnOnce(&mut Ports) -> T) -> T {
+        let mut ports = self.ports.write().unwrap_or_else(PoisonError::into_inner);
+        self.generation.count();
+        change(&mut ports)
     }
 }
 

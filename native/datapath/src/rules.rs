@@ -4,14 +4,15 @@
 //!
 //! One lock that readers share, around one hash map: both look-ups are made under a single read lock, and writers (a few hundred a second
 //! at most) hold it for one insertion. The map's hasher is seeded, because addresses come from strangers. Use counters are atomics, so a hit
-//! writes nothing but them.
+//! writes nothing but them; rules are shared with the caches in front of this table, which count their hits there, too.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ipop_base::{Error, Handle, Result};
 
+use crate::generation::Generation;
 use crate::parse::{Address, Headers};
 use crate::upcall::Miss;
 
@@ -31,6 +32,11 @@ impl Key {
         Self(u64::from_be_bytes([high, low, a, b, c, d, e, f]))
     }
 
+    /// The address in the low 48 bits, the VLAN above.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
     fn mac(self) -> Address {
         let [_, _, mac @ ..] = self.0.to_be_bytes();
         mac
@@ -41,17 +47,10 @@ impl Key {
     }
 }
 
-/// What the rules say about a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Where it goes: a port, OUT_FLOOD or OUT_DROP.
-    Out(i32),
-    /// They do not know this address.
-    Miss(Miss),
-}
-
-struct Rule {
-    out: i32,
+/// One rule. It never changes but for its counters; another `out` is another rule.
+pub struct Rule {
+    /// A port, OUT_FLOOD or OUT_DROP.
+    pub out: i32,
     source: Stamp,
     destination: Stamp,
     hits: AtomicU64,
@@ -60,6 +59,16 @@ struct Rule {
 impl Rule {
     fn new(out: i32) -> Self {
         Self { out, source: Stamp::default(), destination: Stamp::default(), hits: AtomicU64::new(0) }
+    }
+
+    /// A frame came from its address.
+    pub fn hit_as_source(&self, now_ms: u64) {
+        self.hit(&self.source, now_ms);
+    }
+
+    /// A frame goes to its address.
+    pub fn hit_as_destination(&self, now_ms: u64) {
+        self.hit(&self.destination, now_ms);
     }
 
     fn hit(&self, stamp: &Stamp, now_ms: u64) {
@@ -89,26 +98,39 @@ impl Stamp {
     }
 }
 
+type Table = HashMap<Key, Arc<Rule>>;
+
 /// The rule table.
-#[derive(Default)]
-pub struct Rules(RwLock<HashMap<Key, Rule>>);
+pub struct Rules {
+    table: RwLock<Table>,
+    generation: Generation,
+}
 
 impl Rules {
-    /// Judges a frame that came in at `port`. Only a rule that leads to a port binds a source to it.
-    pub fn judge(&self, headers: &Headers, port: Handle, now_ms: u64) -> Verdict {
+    /// An empty table whose changes are counted in `generation`.
+    pub fn new(generation: Generation) -> Self {
+        Self { table: RwLock::default(), generation }
+    }
+
+    /// Judges a frame that came in at `port`: `found` gets the rules of its source and destination, under the table's lock. Only a rule
+    /// that leads to a port binds a source to it.
+    pub fn judge<T>(
+        &self,
+        headers: &Headers,
+        port: Handle,
+        now_ms: u64,
+        found: impl FnOnce(&Arc<Rule>, &Arc<Rule>) -> T,
+    ) -> std::result::Result<T, Miss> {
         let rules = self.read();
-        match rules.get(&Key::new(headers.vlan, headers.source)) {
-            Some(rule) if rule.out == port => rule.hit(&rule.source, now_ms),
-            Some(rule) if rule.out > 0 => return Verdict::Miss(Miss::Moved),
-            _ => return Verdict::Miss(Miss::Source),
-        }
-        match rules.get(&Key::new(headers.vlan, headers.destination)) {
-            Some(rule) => {
-                rule.hit(&rule.destination, now_ms);
-                Verdict::Out(rule.out)
-            }
-            None => Verdict::Miss(Miss::Destination),
-        }
+        let from = match rules.get(&Key::new(headers.vlan, headers.source)) {
+            Some(rule) if rule.out == port => rule,
+            Some(rule) if rule.out > 0 => return Err(Miss::Moved),
+            _ => return Err(Miss::Source),
+        };
+        from.hit_as_source(now_ms);
+        let to = rules.get(&Key::new(headers.vlan, headers.destination)).ok_or(Miss::Destination)?;
+        to.hit_as_destination(now_ms);
+        Ok(found(from, to))
     }
 
     /// Sets a rule; one that already leads there keeps its counters. `allowed` is asked under the table's lock, so that a port that goes
@@ -116,24 +138,29 @@ impl Rules {
     pub fn set(&self, key: Key, out: i32, allowed: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut rules = self.write();
         allowed()?;
-        if rules.len() >= MAX_RULES && !rules.contains_key(&key) {
-            return Err(Error::new(libc::ENOSPC, format!("cannot set a rule: there are {MAX_RULES} already")));
+        match rules.get(&key) {
+            Some(rule) if rule.out == out => return Ok(()),
+            None if rules.len() >= MAX_RULES => {
+                return Err(Error::new(libc::ENOSPC, format!("cannot set a rule: there are {MAX_RULES} already")));
+            }
+            _ => {}
         }
-        let rule = rules.entry(key).or_insert_with(|| Rule::new(out));
-        if rule.out != out {
-            *rule = Rule::new(out);
-        }
+        self.generation.count();
+        rules.insert(key, Arc::new(Rule::new(out)));
         Ok(())
     }
 
     /// Deletes a rule; false when there is none.
     pub fn delete(&self, key: Key) -> bool {
-        self.write().remove(&key).is_some()
+        let mut rules = self.write();
+        self.generation.count();
+        rules.remove(&key).is_some()
     }
 
     /// Deletes the rules that lead to a port, or all when it is 0; returns how many.
     pub fn flush(&self, port: Handle) -> usize {
         let mut rules = self.write();
+        self.generation.count();
         let before = rules.len();
         rules.retain(|_, rule| port != 0 && rule.out != port);
         before - rules.len()
@@ -146,12 +173,12 @@ impl Rules {
         entries.zip(rules.iter().skip(start)).map(|(entry, (key, rule))| write_entry(entry, *key, rule, now_ms)).count()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<Key, Rule>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Key, Rule>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -176,10 +203,10 @@ mod tests {
 
     #[test]
     fn a_dump_has_the_layout_of_the_header() {
-        let rules = Rules::default();
+        let rules = Rules::new(Generation::default());
         set(&rules, 0x0102, MAC, 7).unwrap();
         let headers = Headers { destination: MAC, source: MAC, vlan: 0x0102, ethertype: 0, payload: 14 };
-        assert_eq!(rules.judge(&headers, 7, 1000), Verdict::Out(7));
+        assert_eq!(rules.judge(&headers, 7, 1000, |from, to| (from.out, to.out)), Ok((7, 7)));
         let mut entry = [0; DUMP_ENTRY];
         assert_eq!(rules.dump(0, &mut entry, 1500), 1);
         let expected =
@@ -189,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_rule_that_was_never_hit_is_idle_for_ever() {
-        let rules = Rules::default();
+        let rules = Rules::new(Generation::default());
         set(&rules, 0, MAC, -1).unwrap();
         let mut entry = [0; DUMP_ENTRY];
         rules.dump(0, &mut entry, u64::from(u32::MAX) * 2);
@@ -198,7 +225,7 @@ mod tests {
 
     #[test]
     fn setting_a_rule_again_keeps_its_counters_and_setting_another_way_does_not() {
-        let rules = Rules::default();
+        let rules = Rules::new(Generation::default());
         let hits = |rules: &Rules| {
             let mut entry = [0; DUMP_ENTRY];
             rules.dump(0, &mut entry, 0);
@@ -206,7 +233,7 @@ mod tests {
         };
         let headers = Headers { destination: MAC, source: MAC, vlan: 0, ethertype: 0, payload: 14 };
         set(&rules, 0, MAC, 7).unwrap();
-        rules.judge(&headers, 7, 0);
+        rules.judge(&headers, 7, 0, |_, _| ()).unwrap();
         set(&rules, 0, MAC, 7).unwrap();
         assert_eq!(hits(&rules), 2);
         set(&rules, 0, MAC, 8).unwrap();
@@ -215,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_but_its_rules_can_still_be_replaced() {
-        let rules = Rules::default();
+        let rules = Rules::new(Generation::default());
         let mac = |n: usize| [2, 0, 0, 0, (n >> 8) as u8, n as u8];
         (0..MAX_RULES).for_each(|n| set(&rules, 0, mac(n), 1).unwrap());
         assert_eq!(set(&rules, 0, mac(MAX_RULES), 1).unwrap_err().errno, libc::ENOSPC);
@@ -226,7 +253,7 @@ mod tests {
 
     #[test]
     fn dumping_in_pieces_gives_each_rule_once() {
-        let rules = Rules::default();
+        let rules = Rules::new(Generation::default());
         (0..100).for_each(|n| set(&rules, n, MAC, 1).unwrap());
         let mut seen = std::collections::BTreeSet::new();
         let mut buf = [0; DUMP_ENTRY * 7 + 5];

@@ -4,13 +4,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use ipop_base::{Drop, DropCounters, Error, Frame, FrameSink, Handle, PortTransmit, RecordQueue, Result, next_handle};
+use ipop_base::{
+    Drop, DropCounters, Error, Frame, FrameSink, Handle, Ingress, PortTransmit, RecordQueue, Result, next_handle,
+};
 
 use crate::clock::Clock;
+use crate::generation::Generation;
 use crate::guard;
-use crate::parse::Headers;
-use crate::port::{Port, PortCounters, PortKind, PortTable, find};
-use crate::rules::{Key, Rules, Verdict};
+use crate::ingress::SwitchIngress;
+use crate::parse::{Headers, MAX_FRAME, MAX_SUPER_FRAME};
+use crate::port::{Port, PortCounters, PortKind, PortTable, Ports, find};
+use crate::rules::{Key, Rules};
 use crate::thread;
 use crate::upcall::{Miss, Parked, Question, Upcall, Upcalls};
 
@@ -28,6 +32,7 @@ const MAX_VLAN: u16 = 4095;
 pub struct Switch {
     handle: Handle,
     clock: Clock,
+    generation: Generation,
     ports: PortTable,
     rules: Rules,
     upcalls: Arc<Upcalls>,
@@ -49,8 +54,9 @@ impl Switch {
     pub fn open_with_clock(queue: Arc<RecordQueue>, clock: Clock) -> Arc<Self> {
         let handle = next_handle();
         let upcalls = Arc::new(Upcalls::new(handle, queue, clock.clone()));
-        let (ports, rules, thread) = (PortTable::default(), Rules::default(), Mutex::default());
-        Arc::new(Self { handle, clock, ports, rules, upcalls, thread })
+        let generation = Generation::default();
+        let (ports, rules) = (PortTable::new(generation.clone()), Rules::new(generation.clone()));
+        Arc::new(Self { handle, clock, generation, ports, rules, upcalls, thread: Mutex::default() })
     }
 
     /// Its handle, as in upcall records.
@@ -136,6 +142,7 @@ impl Switch {
         let upcall = upcall.ok_or_else(|| Error::new(libc::ENOENT, format!("cannot finish upcall {id}: timed out")))?;
         if upcall.port.carries() {
             self.release(&upcall, out);
+            self.flush();
         } else {
             upcall.drop_all(Drop::PortDisabled);
         }
@@ -151,7 +158,7 @@ impl Switch {
         let ports = self.ports.snapshot();
         upcall.frames.iter().for_each(|parked| match out {
             OUT_RULES => self.route_again(&ports, &upcall.port, parked),
-            _ => forward(&ports, &upcall.port, out, &parked.frame()),
+            _ => forward(&ports, &upcall.port, out, find(&ports, out), &parked.frame()),
         });
     }
 
@@ -165,17 +172,39 @@ impl Switch {
 
     /// Sends a frame where the rules say, or parks it. `asked`: kinds of misses it was parked for before.
     fn route(&self, ports: &[Arc<Port>], ingress: &Arc<Port>, headers: &Headers, frame: &Frame<'_>, asked: u8) {
-        let result = match self.rules.judge(headers, ingress.handle, self.clock.now_ms()) {
-            Verdict::Out(out) => return forward(ports, ingress, out, frame),
-            Verdict::Miss(miss) if asked & miss.kind() != 0 => Err(Drop::Policy),
-            Verdict::Miss(miss) => {
-                let question = question(ingress.handle, headers, miss);
-                self.upcalls.park(ingress, question, frame, asked | miss.kind())
-            }
+        match self.rules.judge(headers, ingress.handle, self.now_ms(), |_, to| to.out) {
+            Ok(out) => forward(ports, ingress, out, find(ports, out), frame),
+            Err(miss) => self.missed(ingress, headers, frame, miss, asked),
+        }
+    }
+
+    /// Parks a frame that the rules do not know, or drops it.
+    pub(crate) fn missed(&self, ingress: &Arc<Port>, headers: &Headers, frame: &Frame<'_>, miss: Miss, asked: u8) {
+        let result = if asked & miss.kind() == 0 {
+            let question = question(ingress.handle, headers, miss);
+            self.upcalls.park(ingress, question, frame, asked | miss.kind())
+        } else {
+            Err(Drop::Policy)
         };
         if let Err(why) = result {
             ingress.drop_frame(why, frame.segments);
         }
+    }
+
+    pub(crate) fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    pub(crate) fn ports(&self) -> Ports {
+        self.ports.snapshot()
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
     }
 
     /// Marked first, so that no rule is set and no frame parked after its rules and frames have gone.
@@ -201,6 +230,14 @@ impl FrameSink for Switch {
         }
     }
 
+    fn flush(&self) {
+        flush(&self.ports.snapshot());
+    }
+
+    fn ingress(self: Arc<Self>, port: Handle) -> Box<dyn Ingress> {
+        Box::new(SwitchIngress::new(self, port))
+    }
+
     fn port_lost(&self, port: Handle) {
         if let Some(port) = self.ports.get(port) {
             self.lose(&port);
@@ -215,11 +252,12 @@ impl std::ops::Drop for Switch {
 }
 
 /// All checks that come before the rules, in the order of ipop.h. Frames of an enabled port that are frames at all count as received.
-fn admit(ingress: &Port, frame: &Frame<'_>) -> std::result::Result<Headers, Drop> {
+pub(crate) fn admit(ingress: &Port, frame: &Frame<'_>) -> std::result::Result<Headers, Drop> {
     if !ingress.carries() {
         return Err(Drop::PortDisabled);
     }
-    let headers = Headers::parse(frame.bytes).ok_or(Drop::Malformed)?;
+    let longest = if frame.segments > 1 { MAX_SUPER_FRAME } else { MAX_FRAME };
+    let headers = Headers::parse(frame.bytes).filter(|_| frame.len() <= longest).ok_or(Drop::Malformed)?;
     ingress.count_received(frame);
     if headers.is_reserved() {
         return Err(Drop::ReservedAddress);
@@ -242,11 +280,12 @@ fn question(port: Handle, headers: &Headers, miss: Miss) -> Question {
     Question { port, missing: Key::new(headers.vlan, address), miss, vlan: headers.vlan }
 }
 
-fn forward(ports: &[Arc<Port>], ingress: &Port, out: i32, frame: &Frame<'_>) {
+/// Sends a frame where a rule or decision says; `egress` is the port that `out` names, if it names one that is there.
+pub(crate) fn forward(ports: &[Arc<Port>], ingress: &Port, out: i32, egress: Option<&Arc<Port>>, frame: &Frame<'_>) {
     let result = match out {
         OUT_DROP => Err(Drop::Policy),
         OUT_FLOOD => flood(ports, ingress, frame),
-        port => forward_to(find(ports, port), ingress, frame),
+        _ => forward_to(egress, ingress, frame),
     };
     if let Err(why) = result {
         ingress.drop_frame(why, frame.segments);
@@ -273,6 +312,11 @@ fn flood(ports: &[Arc<Port>], ingress: &Port, frame: &Frame<'_>) -> std::result:
         taken = true;
     }
     taken.then_some(()).ok_or(Drop::NoPort)
+}
+
+/// Lets each port send what it kept.
+pub(crate) fn flush(ports: &[Arc<Port>]) {
+    ports.iter().for_each(|port| port.flush());
 }
 
 fn both_links(ingress: &Port, egress: &Port) -> bool {

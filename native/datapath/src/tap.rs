@@ -1,47 +1,62 @@
 // SPDX-License-Identifier: MIT
-//! A tap as a port: one thread reads what the kernel sends into it; any thread writes.
+//! A tap as a port: a worker reads what the kernel sends into it; any thread writes.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use ipop_base::{
-    DropCounters, Error, Frame, FrameSink, Handle, RecordQueue, RecordType, Result, VnetHeader, next_handle,
+    DropCounters, Frame, FrameSink, Handle, Ingress, PortTransmit, RecordQueue, RecordType, Result, Source, Token,
+    VnetHeader, Worker, is_later, next_handle,
 };
+use ipop_offload::{Gso, Offload};
 
-use crate::parse::{ETHERNET_HEADER, MAX_FRAME};
+use crate::parse::MAX_SUPER_FRAME;
 use crate::port::PortKind;
 use crate::switch::Switch;
 use crate::tap_device::TapDevice;
-use crate::thread;
 
-/// Frames read before the thread looks whether it shall end.
+/// Frames read before others have their turn, and bytes: super-frames take links longer.
 const BATCH: usize = 64;
+const BATCH_BYTES: usize = 256 << 10;
 
 /// A tap device that is a port of a switch; disabled at first. It is not persistent: it goes with this object.
 pub struct Tap {
     switch: Arc<Switch>,
     port: Handle,
     device: Arc<TapDevice>,
-    /// Readable when the thread shall end.
-    stop: Arc<OwnedFd>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    worker: Arc<Worker>,
+    /// None once it is closed.
+    source: Mutex<Option<Token>>,
 }
 
 impl Tap {
-    /// Makes the tap `name`, sets it up with this mtu (bytes) and starts its thread. When the device is deleted by somebody else, the port leaves
-    /// the switch and a PORT_GONE record says so. EBUSY: the name is in use; ENOENT: no /dev/net/tun; EPERM; EINVAL: bad name or mtu.
-    pub fn open(switch: &Arc<Switch>, queue: Arc<RecordQueue>, name: &str, mtu: u32) -> Result<Arc<Self>> {
+    /// Makes the tap `name`, sets it up with this mtu (bytes) and lets `worker` read it. When the device is deleted by somebody else, the port
+    /// leaves the switch and a PORT_GONE record says so. EBUSY: the name is in use; ENOENT: no /dev/net/tun; EPERM; EINVAL: bad name or
+    /// mtu; ESHUTDOWN: the worker has ended.
+    pub fn open(
+        switch: &Arc<Switch>,
+        queue: Arc<RecordQueue>,
+        worker: &Arc<Worker>,
+        name: &str,
+        mtu: u32,
+    ) -> Result<Arc<Self>> {
         let device = Arc::new(TapDevice::open(name, mtu)?);
-        let stop = Arc::new(event_fd()?);
         let port = next_handle();
         switch.add_port(port, PortKind::Lan, device.clone(), Arc::new(DropCounters::default()));
-        let reader = Reader { switch: switch.clone(), queue, port, device: device.clone(), stop: stop.clone() };
-        let thread = thread::spawn("ipop-tap", move || reader.run()).inspect_err(|_| {
+        let reader = Reader {
+            switch: switch.clone(),
+            ingress: switch.clone().ingress(port),
+            queue,
+            port,
+            device: device.clone(),
+            buf: vec![0; VnetHeader::LEN + MAX_SUPER_FRAME + 1].into(),
+        };
+        let source = worker.add(Box::new(reader)).inspect_err(|_| {
             switch.remove_port(port);
         })?;
-        Ok(Arc::new(Self { switch: switch.clone(), port, device, stop, thread: Mutex::new(Some(thread)) }))
+        let (worker, source) = (worker.clone(), Mutex::new(Some(source)));
+        Ok(Arc::new(Self { switch: switch.clone(), port, device, worker, source }))
     }
 
     /// Its handle.
@@ -54,85 +69,76 @@ impl Tap {
         self.device.name()
     }
 
-    /// Removes the port, joins the thread and deletes the device; it is gone when this returns.
+    /// True when the kernel takes UDP super-frames here.
+    pub fn takes_uso(&self) -> bool {
+        self.device.takes_uso()
+    }
+
+    /// Removes the port, waits for the worker to let go of it, and deletes the device; it is gone when this returns.
     pub fn close(&self) {
         self.switch.remove_port(self.port);
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: writes 8 bytes from a live array to an eventfd of ours.
-        unsafe { libc::write(self.stop.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // A panic of the thread has ended it too.
-            let _ = thread.join();
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(source) = source {
+            self.worker.remove(source);
         }
         self.device.close();
     }
 }
 
-impl std::ops::Drop for Tap {
+impl Drop for Tap {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-/// What the tap's thread has.
+/// What the worker has of a tap.
 struct Reader {
     switch: Arc<Switch>,
+    ingress: Box<dyn Ingress>,
     queue: Arc<RecordQueue>,
     port: Handle,
     device: Arc<TapDevice>,
-    stop: Arc<OwnedFd>,
+    buf: Box<[u8]>,
+}
+
+impl Source for Reader {
+    fn fd(&self) -> RawFd {
+        self.device.fd()
+    }
+
+    fn ready(&mut self) -> bool {
+        let result = self.read_batch();
+        self.ingress.flush();
+        match result {
+            Ok(()) => true,
+            Err(cause) => {
+                self.gone(&cause);
+                false
+            }
+        }
+    }
 }
 
 impl Reader {
-    fn run(&self) {
-        if let Err(cause) = self.pump() {
-            self.gone(&cause);
-        }
-    }
-
-    fn pump(&self) -> io::Result<()> {
-        let mut buf = vec![0; VnetHeader::LEN + MAX_FRAME + 1];
-        while self.wait()? {
-            self.read_batch(&mut buf)?;
-        }
-        Ok(())
-    }
-
-    /// Sleeps until there is something to read; false when the thread shall end.
-    fn wait(&self) -> io::Result<bool> {
-        let watch = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let mut fds = [watch(self.device.poll_fd()), watch(self.stop.as_raw_fd())];
-        // SAFETY: poll reads and writes these two structs only.
-        if unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, -1) } < 0 {
-            let cause = io::Error::last_os_error();
-            // Signals are blocked, but a debugger interrupts too. A look at an empty tap costs nothing.
-            return if cause.kind() == io::ErrorKind::Interrupted { Ok(true) } else { Err(cause) };
-        }
-        match (fds[0].revents, fds[1].revents) {
-            (_, stop) if stop != 0 => Ok(false),
-            // The kernel reports a deleted tap as an error, and may do so without POLLIN.
-            (tap, _) if tap & (libc::POLLERR | libc::POLLNVAL) != 0 => Err(io::Error::from_raw_os_error(libc::EBADFD)),
-            _ => Ok(true),
-        }
-    }
-
-    fn read_batch(&self, buf: &mut [u8]) -> io::Result<()> {
-        for _ in 0..BATCH {
-            match self.device.read(buf) {
-                Ok(length) => self.input(&buf[..length]),
-                Err(cause) if matches!(cause.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                    return Ok(());
+    fn read_batch(&mut self) -> io::Result<()> {
+        let (mut frames, mut bytes) = (0, 0);
+        while frames < BATCH && bytes < BATCH_BYTES {
+            match self.device.read(&mut self.buf) {
+                Ok(length) => {
+                    (frames, bytes) = (frames + 1, bytes + length);
+                    self.input(length);
                 }
+                Err(cause) if is_later(&cause) => return Ok(()),
                 Err(cause) => return Err(cause),
             }
         }
         Ok(())
     }
 
-    fn input(&self, bytes: &[u8]) {
-        let Some((header, bytes)) = bytes.split_first_chunk() else { return };
+    fn input(&mut self, length: usize) {
+        let Some((header, bytes)) = self.buf[..length].split_first_chunk() else { return };
         let vnet = VnetHeader(*header);
-        self.switch.input(self.port, &Frame { vnet, bytes, segments: segments(&vnet, bytes.len()) });
+        self.ingress.input(&Frame { vnet, bytes, tail: &[], segments: segments(&vnet, bytes) });
     }
 
     fn gone(&self, cause: &io::Error) {
@@ -146,40 +152,50 @@ impl Reader {
     }
 }
 
-/// How many frames on the wire a frame of `length` bytes with this virtio header is: 1 without gso_type, else its payload in
-/// pieces of gso_size behind hdr_len bytes of headers.
-fn segments(vnet: &VnetHeader, length: usize) -> u16 {
-    let [_, gso_type, h0, h1, s0, s1, ..] = vnet.0;
-    let headers = usize::from(u16::from_ne_bytes([h0, h1])).max(ETHERNET_HEADER);
-    let size = usize::from(u16::from_ne_bytes([s0, s1]));
-    if gso_type == 0 || size == 0 {
-        return 1;
-    }
-    length.saturating_sub(headers).div_ceil(size).clamp(1, usize::from(u16::MAX)) as u16
-}
-
-fn event_fd() -> Result<OwnedFd> {
-    // SAFETY: eventfd takes no pointers; the result is checked before it is owned.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-    if fd < 0 {
-        return Err(Error::last_os("cannot make an eventfd"));
-    }
-    // SAFETY: fd is a fresh descriptor that nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+/// How many frames on the wire a frame with this virtio header is: 1, or for a super-frame its payload in pieces. Where the payload begins is
+/// seen from the transport header, where the checksum starts: what the kernel says of all headers' length is no more than a hint.
+fn segments(vnet: &VnetHeader, bytes: &[u8]) -> u16 {
+    let Ok(Offload { gso: Some(gso), size, open: Some((transport, _)), .. }) = Offload::read(vnet) else { return 1 };
+    let transport = usize::from(transport);
+    let header = match gso {
+        Gso::Udp => 8,
+        Gso::Tcp4 | Gso::Tcp6 => usize::from(bytes.get(transport + 12).copied().unwrap_or_default() >> 4) * 4,
+    };
+    let payload = bytes.len().saturating_sub(transport + header);
+    payload.div_ceil(size.into()).clamp(1, usize::from(u16::MAX)) as u16
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn header(gso_type: u8, size: u16, transport: u16) -> VnetHeader {
+        let mut header = [1, gso_type, 200, 0, 0, 0, 0, 0, 16, 0];
+        header[4..6].copy_from_slice(&size.to_ne_bytes());
+        header[6..8].copy_from_slice(&transport.to_ne_bytes());
+        VnetHeader(header)
+    }
+
+    fn frame(transport: usize, payload: usize) -> Vec<u8> {
+        let mut frame = vec![0; transport + payload];
+        frame[transport + 12] = 0x80;
+        frame
+    }
+
     #[test]
     fn a_plain_frame_is_one_segment_and_a_super_frame_as_many_as_it_will_be_cut_into() {
-        assert_eq!(segments(&VnetHeader::default(), 1514), 1);
-        let mut header = [0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
-        header[2..4].copy_from_slice(&66u16.to_ne_bytes());
-        header[4..6].copy_from_slice(&1448u16.to_ne_bytes());
-        assert_eq!(segments(&VnetHeader(header), 66 + 1448 * 3), 3);
-        assert_eq!(segments(&VnetHeader(header), 66 + 1448 * 3 + 1), 4);
-        assert_eq!(segments(&VnetHeader(header), 60), 1);
+        assert_eq!(segments(&VnetHeader::default(), &frame(34, 1480)), 1);
+        let tcp = |payload: usize| segments(&header(1, 1448, 34), &frame(34, 32 + payload));
+        assert_eq!((tcp(1448 * 3), tcp(1448 * 3 + 1), tcp(1), tcp(0)), (3, 4, 1, 1));
+        let ecn = header(4 | 0x80, 1000, 58);
+        assert_eq!(segments(&ecn, &frame(58, 32 + 5000)), 5);
+        assert_eq!(segments(&header(5, 100, 34), &frame(34, 8 + 1000)), 10);
+    }
+
+    #[test]
+    fn a_header_that_contradicts_its_frame_is_no_reason_to_fail() {
+        assert_eq!(segments(&header(1, 0, 34), &frame(34, 1000)), 1);
+        assert_eq!(segments(&header(1, 1448, 60_000), &frame(34, 1000)), 1);
+        assert_eq!(segments(&header(1, 1, 0), &frame(0, 65_535)), 65_503);
     }
 }

@@ -57,11 +57,11 @@ pub struct Parked {
 
 impl Parked {
     fn new(frame: &Frame<'_>, asked: u8) -> Self {
-        Self { vnet: frame.vnet, bytes: frame.bytes.into(), segments: frame.segments, asked }
+        Self { vnet: frame.vnet, bytes: frame.to_vec().into(), segments: frame.segments, asked }
     }
 
     pub fn frame(&self) -> Frame<'_> {
-        Frame { vnet: self.vnet, bytes: &self.bytes, segments: self.segments }
+        Frame { vnet: self.vnet, bytes: &self.bytes, tail: &[], segments: self.segments }
     }
 }
 
@@ -145,7 +145,7 @@ impl Upcalls {
         if port.is_lost() || table.closed {
             return Err(Drop::PortDisabled);
         }
-        if table.bytes + frame.bytes.len() > MAX_BYTES {
+        if table.bytes + frame.len() > MAX_BYTES {
             return Err(Drop::UpcallFull);
         }
         match table.ids.get(&question).copied() {
@@ -175,7 +175,7 @@ impl Upcalls {
         }
         port.count_upcall();
         let frames = vec![Parked::new(frame, asked)];
-        table.bytes += frame.bytes.len();
+        table.bytes += frame.len();
         table.ids.insert(question, id);
         table.open.insert(id, Upcall { port: port.clone(), frames, question, deadline_ms: now_ms + TIMEOUT_MS });
         if std::mem::take(&mut table.asleep) {
@@ -191,7 +191,7 @@ impl Upcalls {
             &id.to_le_bytes(),
             &question.port.to_le_bytes(),
             &question.vlan.to_le_bytes(),
-            &(frame.bytes.len() as u16).to_le_bytes(),
+            &(frame.len().min(u16::MAX.into()) as u16).to_le_bytes(),
             &[question.miss as u8, 0],
             &(head.len() as u16).to_le_bytes(),
             head,
@@ -250,7 +250,7 @@ impl Upcalls {
 fn add(table: &mut Table, id: u32, frame: &Frame<'_>, asked: u8) -> Result<(), Drop> {
     let upcall = table.open.get_mut(&id).filter(|upcall| upcall.frames.len() < MAX_FRAMES).ok_or(Drop::UpcallFull)?;
     upcall.frames.push(Parked::new(frame, asked));
-    table.bytes += frame.bytes.len();
+    table.bytes += frame.len();
     Ok(())
 }
 

@@ -3,36 +3,90 @@
 
 mod common;
 
+use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
 
 use common::*;
 use ipop_base::{Drop, DropCounters, Frame, FrameSink, PortTransmit, VnetHeader, next_handle};
 use ipop_datapath::{MemoryPort, OUT_FLOOD, PortKind};
 
-/// Keeps the virtio headers of what goes out.
+/// Keeps what goes out, with its virtio header and number of segments.
 #[derive(Default)]
-struct Headers(Mutex<Vec<(VnetHeader, u16)>>);
+struct Kept(Mutex<Vec<(VnetHeader, u16, Vec<u8>)>>);
 
-impl PortTransmit for Headers {
+impl PortTransmit for Kept {
     fn transmit(&self, frame: &Frame<'_>) -> Result<(), Drop> {
-        self.0.lock().unwrap().push((frame.vnet, frame.segments));
+        self.0.lock().unwrap().push((frame.vnet, frame.segments, frame.to_vec()));
         Ok(())
     }
 }
 
 #[test]
-fn a_parked_super_frame_keeps_its_virtio_header_and_counts_as_its_segments() {
+fn a_parked_super_frame_keeps_its_virtio_header_and_its_tail_and_counts_as_its_segments() {
     let table = Table::new();
-    let (a, port, out) = (table.lan(), next_handle(), Arc::new(Headers::default()));
+    let (a, port, out) = (table.lan(), next_handle(), Arc::new(Kept::default()));
     table.switch.add_port(port, PortKind::Link, out.clone(), Arc::new(DropCounters::default()));
     table.switch.enable_port(port, true).unwrap();
     let vnet = VnetHeader([1, 1, 66, 0, 168, 5, 34, 0, 16, 0]);
-    let bytes = frame(host(2), host(1), &[0; 4396]);
-    table.switch.input(a.port(), &Frame { vnet, bytes: &bytes, segments: 3 });
-    table.decide();
-    assert_eq!(*out.0.lock().unwrap(), [(vnet, 3)]);
-    let counters = table.switch.port_counters(port).unwrap();
-    assert_eq!((counters.tx_frames, counters.tx_bytes), (3, 4410));
+    let bytes = frame(host(2), host(1), &(0..4396).map(|n| n as u8).collect::<Vec<_>>());
+    let tail = [IoSlice::new(&bytes[1514..2962]), IoSlice::new(&bytes[2962..])];
+    table.switch.input(a.port(), &Frame { vnet, bytes: &bytes[..1514], tail: &tail, segments: 3 });
+    assert_eq!(table.decide(), 2);
+    assert_eq!(*out.0.lock().unwrap(), [(vnet, 3, bytes)]);
+    for (port, received) in [(port, false), (a.port(), true)] {
+        let counters = table.switch.port_counters(port).unwrap();
+        let (frames, bytes) = (counters.tx_frames + counters.rx_frames, counters.tx_bytes + counters.rx_bytes);
+        assert_eq!((frames, bytes, counters.rx_frames > 0), (3, 4410, received));
+    }
+}
+
+#[test]
+fn a_super_frame_may_be_as_long_as_an_ip_packet_with_its_tags_and_a_frame_as_the_carriage_takes() {
+    let table = Table::new();
+    let a = table.lan();
+    let bytes = frame(host(2), host(1), &[0; 65_543]);
+    let input = |length: usize, segments| {
+        let before = table.drops(&a, Drop::Malformed);
+        let (first, rest) = bytes[..length].split_at(1000);
+        let tail = [IoSlice::new(rest)];
+        table.switch.input(a.port(), &Frame { tail: &tail, segments, ..Frame::plain(first) });
+        table.drops(&a, Drop::Malformed) - before
+    };
+    assert_eq!((input(65_535, 1), input(65_536, 1), input(65_557, 45)), (0, 1, 0));
+    assert_eq!(table.upcall().frame_length, 65_535);
+    let long = [&bytes[..], &[0]].concat();
+    table.switch.input(a.port(), &Frame { segments: 45, ..Frame::plain(&long) });
+    assert_eq!(table.drops(&a, Drop::Malformed), 46);
+}
+
+#[test]
+fn parked_tails_count_within_the_bound_of_what_waits() {
+    let table = Table::new();
+    let a = table.lan();
+    let rest = [0; 60_000];
+    for n in 0..20 {
+        let tail = [IoSlice::new(&rest)];
+        let bytes = frame(host(2), host(n), &[]);
+        table.switch.input(a.port(), &Frame { tail: &tail, segments: 42, ..Frame::plain(&bytes) });
+    }
+    assert_eq!((table.upcalls().len(), table.drops(&a, Drop::UpcallFull)), (17, 3 * 42));
+}
+
+#[test]
+fn a_super_frame_is_judged_by_the_guard_as_its_frames_would_be() {
+    let table = Table::new();
+    let a = table.lan();
+    let udp = |port: u8| {
+        let ip = [0x45, 0, 0x4e, 0x44, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x30, 0x39, 0, port];
+        [&host(2)[..], &host(1), &[0x08, 0x00], &ip, &[0; 20_004]].concat()
+    };
+    let mut vnet = VnetHeader([1, 5, 42, 0, 0, 0, 34, 0, 6, 0]);
+    vnet.0[4..6].copy_from_slice(&1000u16.to_ne_bytes());
+    for port in [67, 53] {
+        let bytes = udp(port);
+        table.switch.input(a.port(), &Frame { vnet, segments: 20, ..Frame::plain(&bytes) });
+    }
+    assert_eq!((table.drops(&a, Drop::GuardDhcp), table.upcalls().len()), (20, 1));
 }
 
 /// A port that is full.

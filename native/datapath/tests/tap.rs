@@ -3,97 +3,15 @@
 
 mod common;
 
-use std::io::Write;
-use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use common::net::*;
 use common::*;
-use ipop_base::{Drop, RecordQueue};
+use ipop_base::{Drop, RecordQueue, Worker};
 use ipop_datapath::{MemoryPort, OUT_FLOOD, Switch, Tap};
 
-/// Runs a test body in a fresh network namespace, which goes with its thread.
-fn in_namespace(body: impl FnOnce() + Send + 'static) {
-    // SAFETY: geteuid has no preconditions.
-    if unsafe { libc::geteuid() } != 0 {
-        let _ = writeln!(std::io::stderr(), "SKIPPED (not root): {:?}", std::thread::current().name());
-        return;
-    }
-    let thread = std::thread::spawn(|| {
-        // SAFETY: changes the namespace of this thread only.
-        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", std::io::Error::last_os_error());
-        body();
-    });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn ip(arguments: &str) -> String {
-    let output = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();
-    assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn exists(name: &str) -> bool {
-    Command::new("ip").args(["link", "show", "dev", name]).output().unwrap().status.success()
-}
-
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(started.elapsed() < Duration::from_secs(10), "waited 10 s for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// A packet socket on an interface: the host's side of a tap.
-struct Host(i32);
-
-impl Host {
-    fn on(name: &str) -> Self {
-        let all = (libc::ETH_P_ALL as u16).to_be();
-        let cname = std::ffi::CString::new(name).unwrap();
-        // SAFETY: sockaddr_ll is plain data, for which zeroes are a value; all pointers live through their calls.
-        unsafe {
-            let fd =
-                libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, all.into());
-            assert!(fd >= 0, "{}", std::io::Error::last_os_error());
-            let mut address: libc::sockaddr_ll = std::mem::zeroed();
-            address.sll_family = libc::AF_PACKET as u16;
-            address.sll_protocol = all;
-            address.sll_ifindex = libc::if_nametoindex(cname.as_ptr()) as i32;
-            let length = size_of::<libc::sockaddr_ll>() as u32;
-            assert_eq!(libc::bind(fd, (&raw const address).cast(), length), 0, "{}", std::io::Error::last_os_error());
-            Self(fd)
-        }
-    }
-
-    fn send(&self, frame: &[u8]) {
-        // SAFETY: sends bytes that live through the call.
-        let sent = unsafe { libc::send(self.0, frame.as_ptr().cast(), frame.len(), 0) };
-        assert_eq!(sent, frame.len() as isize, "{}", std::io::Error::last_os_error());
-    }
-
-    fn receive(&self) -> Option<Vec<u8>> {
-        let mut buf = vec![0; 65_535];
-        // SAFETY: receives into a buffer that lives through the call.
-        let length = unsafe { libc::recv(self.0, buf.as_mut_ptr().cast(), buf.len(), 0) };
-        usize::try_from(length).ok().map(|length| buf[..length].to_vec())
-    }
-}
-
-impl std::ops::Drop for Host {
-    fn drop(&mut self) {
-        // SAFETY: closes a descriptor that is ours.
-        unsafe { libc::close(self.0) };
-    }
-}
-
 struct Site {
+    worker: Arc<Worker>,
     queue: Arc<RecordQueue>,
     switch: Arc<Switch>,
     tap: Arc<Tap>,
@@ -104,10 +22,23 @@ struct Site {
 fn site(mtu: u32) -> Site {
     let queue = Arc::new(RecordQueue::new().unwrap());
     let switch = Switch::open(queue.clone());
-    let tap = Tap::open(&switch, queue.clone(), "ipop0", mtu).unwrap();
+    let worker = Worker::start("ipop-path").unwrap();
+    let tap = Tap::open(&switch, queue.clone(), &worker, "ipop0", mtu).unwrap();
     let link = MemoryPort::open(&switch, true);
     [tap.port(), link.port()].iter().for_each(|port| switch.enable_port(*port, true).unwrap());
-    Site { queue, switch, tap, link }
+    Site { worker, queue, switch, tap, link }
+}
+
+impl std::ops::Drop for Site {
+    fn drop(&mut self) {
+        self.tap.close();
+        self.worker.stop();
+    }
+}
+
+/// The device goes with its descriptor, of which a process that a test beside this one has just forked holds a copy until it has executed its program.
+fn wait_gone() {
+    wait_for("the end of the tap", || (!exists("ipop0")).then_some(()));
 }
 
 #[test]
@@ -120,7 +51,7 @@ fn a_tap_is_up_with_its_mtu_and_without_ipv6_and_gone_after_close() {
         assert!(shown.contains("tun type tap pi off vnet_hdr on persist off"), "{shown}");
         assert_eq!(ip("-6 addr show dev ipop0"), "");
         site.tap.close();
-        assert!(!exists("ipop0"));
+        wait_gone();
         assert_eq!(site.switch.port_counters(site.tap.port()).unwrap_err().errno, libc::ENOENT);
         assert!(records(&site.queue).is_empty(), "closing is no loss");
         site.tap.close();
@@ -228,7 +159,7 @@ fn a_tap_that_somebody_deletes_is_reported_and_leaves_the_switch() {
         assert_eq!(site.switch.rules_flush(0), 1);
         site.tap.close();
         // The name is free again.
-        let again = Tap::open(&site.switch, site.queue.clone(), "ipop0", 1500).unwrap();
+        let again = Tap::open(&site.switch, site.queue.clone(), &site.worker, "ipop0", 1500).unwrap();
         assert_ne!(again.port(), port);
     });
 }
@@ -240,7 +171,7 @@ fn a_name_that_is_in_use_is_refused_and_the_other_device_is_left_alone() {
         ip("link add taken type veth peer name other");
         ip("tuntap add dev waiting mode tap");
         for name in ["ipop0", "taken", "waiting", "lo"] {
-            let error = Tap::open(&site.switch, site.queue.clone(), name, 1500).err().unwrap();
+            let error = Tap::open(&site.switch, site.queue.clone(), &site.worker, name, 1500).err().unwrap();
             assert_eq!(error.errno, libc::EBUSY, "{error}");
             assert_eq!(error.text, format!("cannot make tap '{name}': the name is in use"));
             assert!(exists(name));
@@ -261,7 +192,8 @@ fn a_machine_without_tun_says_which_file_is_missing() {
         assert!(done, "{}", std::io::Error::last_os_error());
         let queue = Arc::new(RecordQueue::new().unwrap());
         let switch = Switch::open(queue.clone());
-        let error = Tap::open(&switch, queue, "ipop0", 1500).err().unwrap();
+        let worker = Worker::start("ipop-path").unwrap();
+        let error = Tap::open(&switch, queue, &worker, "ipop0", 1500).err().unwrap();
         assert_eq!(error.errno, libc::ENOENT);
         assert!(error.text.starts_with("cannot open /dev/net/tun: "), "{error}");
     });
@@ -278,7 +210,7 @@ fn the_datapaths_threads_leave_all_signals_to_the_runtime() {
         let ours: Vec<String> = wait_for("both threads", || {
             let found: Vec<_> =
                 task("status").into_iter().filter(|status| status.starts_with("Name:\tipop-")).collect();
-            ["tap", "upcalls"]
+            ["path", "upcalls"]
                 .iter()
                 .all(|name| found.iter().any(|status| status.contains(&format!("ipop-{name}\n"))))
                 .then_some(found)
@@ -303,16 +235,17 @@ fn nothing_is_left_of_taps_that_came_and_went() {
     in_namespace(|| {
         let queue = Arc::new(RecordQueue::new().unwrap());
         let switch = Switch::open(queue.clone());
+        let worker = Worker::start("ipop-path").unwrap();
         for _ in 0..20 {
-            let tap = Tap::open(&switch, queue.clone(), "ipop0", 1500).unwrap();
+            let tap = Tap::open(&switch, queue.clone(), &worker, "ipop0", 1500).unwrap();
             switch.enable_port(tap.port(), true).unwrap();
             assert!(exists("ipop0"));
             tap.close();
-            assert!(!exists("ipop0"));
+            wait_gone();
         }
         // Without close: the last reference does the same.
-        drop(Tap::open(&switch, queue, "ipop0", 1500).unwrap());
-        assert!(!exists("ipop0"));
+        drop(Tap::open(&switch, queue, &worker, "ipop0", 1500).unwrap());
+        wait_gone();
     });
 }
 

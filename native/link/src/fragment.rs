@@ -114,6 +114,11 @@ impl Reassembly {
         }
     }
 
+    /// When `expire` has something to do next.
+    pub fn next_ms(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.started_ms + TIMEOUT_MS).min().unwrap_or(u64::MAX)
+    }
+
     /// Takes a finished frame's buffer back for the next one.
     pub fn recycle(&mut self, buffer: Vec<u8>) {
         if self.spare.len() < MAX_SPARE && buffer.capacity() <= MAX_SPARE_BYTES {

@@ -13,12 +13,14 @@ use std::ffi::{c_int, c_void};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::threads;
+use crate::{juice_socket, threads};
 
 /// Datagrams that may wait, of all agents. What comes then is lost as on the way: DTLS and SCTP repeat it.
 const MAX_WAITING: usize = 512;
 /// A handshake datagram is at most 1200 bytes, as is what SCTP makes; `MTU` in agent.rs. What is larger is lost likewise.
 const MAX_BYTES: usize = 4096;
+/// libdatachannel marks media and data (RFC 8837) as if they were a call. A LAN's frames are not, and the mark would stay on the socket.
+const NO_MARK: c_int = 0;
 
 unsafe extern "C" {
     /// libjuice: a new agent, or null.
@@ -45,7 +47,6 @@ unsafe impl Send for Agent {}
 struct Datagram {
     agent: Agent,
     bytes: Vec<u8>,
-    ds: c_int,
 }
 
 type Call = Box<dyn FnOnce() + Send>;
@@ -112,6 +113,7 @@ pub unsafe extern "C" fn __wrap_juice_create(config: *const c_void) -> *mut c_vo
 pub unsafe extern "C" fn __wrap_juice_destroy(agent: *mut c_void) {
     if !agent.is_null() {
         forget(Agent(agent));
+        juice_socket::forget(agent.addr());
         end();
     }
     // SAFETY: the caller's own argument, which the thread no longer uses.
@@ -127,7 +129,7 @@ pub unsafe extern "C" fn __wrap_juice_send_diffserv(
     agent: *mut c_void,
     data: *const c_void,
     size: usize,
-    ds: c_int,
+    _ds: c_int,
 ) -> c_int {
     if size == 0 || data.is_null() || agent.is_null() {
         return 0;
@@ -136,11 +138,13 @@ pub unsafe extern "C" fn __wrap_juice_send_diffserv(
     let bytes = unsafe { std::slice::from_raw_parts(data.cast::<u8>(), size) };
     if is_media(bytes[0]) {
         // SAFETY: the caller's own arguments.
-        return unsafe { __real_juice_send_diffserv(agent, data, size, ds) };
+        return juice_socket::sending(agent.addr(), || unsafe {
+            __real_juice_send_diffserv(agent, data, size, NO_MARK)
+        });
     }
     let mut line = lock(&LINE);
     if line.datagrams.len() < MAX_WAITING && size <= MAX_BYTES {
-        line.datagrams.push_back(Datagram { agent: Agent(agent), bytes: bytes.to_vec(), ds });
+        line.datagrams.push_back(Datagram { agent: Agent(agent), bytes: bytes.to_vec() });
         CHANGED.notify_all();
     }
     0
@@ -207,12 +211,12 @@ fn run(number: u64) {
             drop(line);
             call();
             line = lock(&LINE);
-        } else if let Some(Datagram { agent, bytes, ds }) = line.datagrams.pop_front() {
+        } else if let Some(Datagram { agent, bytes }) = line.datagrams.pop_front() {
             line.sending = Some(agent);
             drop(line);
             // SAFETY: the agent lives, as `__wrap_juice_destroy` waits for `sending`; the bytes are ours. A datagram that libjuice
             // cannot send is lost as on the way.
-            unsafe { __real_juice_send_diffserv(agent.0, bytes.as_ptr().cast(), bytes.len(), ds) };
+            unsafe { __real_juice_send_diffserv(agent.0, bytes.as_ptr().cast(), bytes.len(), NO_MARK) };
             line = lock(&LINE);
             line.sending = None;
             CHANGED.notify_all();

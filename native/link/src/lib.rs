@@ -9,15 +9,18 @@ mod agent;
 mod candidate;
 mod carriage;
 mod dtls_guard;
+mod express;
 mod fragment;
+mod inbound;
 mod juice_guard;
+mod juice_socket;
 mod link;
 mod links;
-mod mss;
 mod report;
 mod rtp;
 mod sdp;
 mod threads;
+mod udp;
 mod workers;
 
 #[cfg(test)]

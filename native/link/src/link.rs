@@ -16,17 +16,22 @@ mod events;
 
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipop_base::{
     Drop, DropCounters, Error, Frame, FrameSink, Handle, PortTransmit, RecordQueue, RecordType, Result, TextMapWriter,
+    Token, Worker,
 };
 
 use crate::agent::{self, Agent};
 use crate::candidate::Candidate;
 use crate::carriage::{Receiver, Sender};
+use crate::express::{Control as ExpressControl, Express, Settings, Surroundings};
+use crate::inbound::{Inbound, InboundReader};
+use crate::juice_socket::{self, Route};
 use crate::report::{Report, Silence};
 use crate::sdp::{Description, MAX_MESSAGE};
+use crate::workers::Timer;
 
 /// How long an answerer keeps the offerer's candidates back. It could check them at once, but libjuice's offerer then makes peer
 /// reflexive candidates before it has the answer, and confuses them with the answer's (and see `Agent::remote`). Meanwhile
@@ -41,6 +46,13 @@ const MAX_WAITING: usize = 64 * 1024;
 const MAX_MESSAGES: u32 = 200;
 /// How often the selected pair is looked up again, for `info`.
 const PAIR_REFRESH_MS: u64 = 5_000;
+/// How long the timer sleeps at most, and how long while candidates are held back or a report waits for the sender.
+const IDLE_TICK_MS: u64 = 60_000;
+const HELD_TICK_MS: u64 = 50;
+/// How often the way of the link's media is asked for while it is not known.
+const ROUTE_RETRY_MS: u64 = 1_000;
+/// Messages of the peer's key exchange that wait until this side begins with its own.
+const MAX_EARLY: usize = 4;
 
 const TRACK_OPEN: u8 = 1;
 const CHANNEL_OPEN: u8 = 2;
@@ -70,6 +82,8 @@ pub struct Link {
     drops: Arc<DropCounters>,
     sink: OnceLock<SinkBox>,
     epoch: Instant,
+    timer: Arc<Timer>,
+    worker: Arc<Worker>,
     phase: AtomicU8,
     opened: AtomicU8,
     agent_id: AtomicI32,
@@ -82,7 +96,7 @@ pub struct Link {
     rtp_sent: AtomicU64,
     rtp_received: AtomicU64,
     pair_refreshed_ms: AtomicU64,
-    silence: Silence,
+    silence: Arc<Silence>,
     ssrc_changes: AtomicU64,
     exhausted: AtomicBool,
     /// The peer's last report, until the next frame is sent: a thread that sends without pause lets no other take `sender`.
@@ -91,6 +105,14 @@ pub struct Link {
     report_due: Mutex<Option<Report>>,
     sender: Mutex<Sender>,
     receiver: Mutex<Receiver>,
+    inbound: Arc<Inbound>,
+    inbound_token: Mutex<Option<Token>>,
+    /// Where our media went last; None: nowhere yet.
+    route: Mutex<Option<Route>>,
+    route_asked_ms: AtomicU64,
+    in_trains: AtomicBool,
+    express: OnceLock<Arc<Express>>,
+    keying: Mutex<Keying>,
     signal: Mutex<Signal>,
     control: Mutex<Control>,
     pair: Mutex<Option<(Candidate, Candidate)>>,
@@ -110,12 +132,26 @@ impl std::fmt::Debug for SinkBox {
 /// What signalling brought.
 #[derive(Debug, Default)]
 struct Signal {
+    local_fingerprint: Option<String>,
     remote_fingerprint: Option<String>,
     candidates: Vec<Candidate>,
     /// Those that the agent was not given yet.
     early: Vec<String>,
     /// The agent may have them now.
     released: bool,
+}
+
+/// The express carriage's control, once both sides know that they want it.
+enum Keying {
+    /// Not yet: what the peer said already.
+    Early(Vec<Vec<u8>>),
+    Running(Box<ExpressControl>),
+}
+
+impl std::fmt::Debug for Keying {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keying")
+    }
 }
 
 /// Messages of the peer.
@@ -166,14 +202,23 @@ fn random() -> u32 {
 
 impl Link {
     /// A link without agent and sink.
-    pub fn new(handle: Handle, answering: bool, queue: Arc<RecordQueue>, may_change_ssrc: bool) -> Self {
-        Self {
+    pub fn new(
+        handle: Handle,
+        answering: bool,
+        queue: Arc<RecordQueue>,
+        timer: Arc<Timer>,
+        worker: Arc<Worker>,
+        may_change_ssrc: bool,
+    ) -> Result<Self> {
+        Ok(Self {
             handle,
             answering,
             queue,
             drops: Arc::default(),
             sink: OnceLock::new(),
             epoch: Instant::now(),
+            timer,
+            worker,
             phase: AtomicU8::new(Phase::New as u8),
             opened: AtomicU8::new(0),
             agent_id: AtomicI32::new(0),
@@ -186,25 +231,68 @@ impl Link {
             rtp_sent: AtomicU64::new(0),
             rtp_received: AtomicU64::new(0),
             pair_refreshed_ms: AtomicU64::new(0),
-            silence: Silence::new(0),
+            silence: Arc::new(Silence::new(0)),
             ssrc_changes: AtomicU64::new(0),
             exhausted: AtomicBool::new(false),
             reported: Mutex::default(),
             report_due: Mutex::default(),
             sender: Mutex::new(Sender::new(random, may_change_ssrc)),
             receiver: Mutex::new(Receiver::new(0)),
+            inbound: Arc::new(Inbound::new()?),
+            inbound_token: Mutex::default(),
+            route: Mutex::default(),
+            route_asked_ms: AtomicU64::new(0),
+            in_trains: AtomicBool::new(false),
+            express: OnceLock::new(),
+            keying: Mutex::new(Keying::Early(Vec::new())),
             signal: Mutex::default(),
             control: Mutex::default(),
             pair: Mutex::default(),
             agent: Mutex::default(),
             ids: Mutex::default(),
-        }
+        })
     }
 
     /// Says where received frames go. Once, before anything can be received.
-    pub fn set_sink(&self, sink: Arc<dyn FrameSink>) {
+    pub fn set_sink(self: &Arc<Self>, sink: Arc<dyn FrameSink>) -> Result<()> {
+        let reader = InboundReader::new(self.inbound.clone(), Arc::downgrade(self), sink.clone().ingress(self.handle));
+        *lock(&self.inbound_token) = Some(self.worker.add(Box::new(reader))?);
         // A second sink cannot come: Links::open calls this once.
         let _ = self.sink.set(SinkBox(sink));
+        Ok(())
+    }
+
+    /// Begins with the express carriage: agrees on keys, finds the path, and lets frames go by it once it works. Once, when the link is up.
+    pub fn start_express(&self, settings: Settings) -> Result<()> {
+        let Some(SinkBox(sink)) = self.sink.get().filter(|_| self.phase() == Phase::Up) else {
+            return Err(Error::new(libc::ENOTCONN, format!("link {} is not up", self.handle)));
+        };
+        let around = Surroundings {
+            port: self.handle,
+            sink: sink.clone(),
+            drops: self.drops.clone(),
+            silence: self.silence.clone(),
+            timer: self.timer.clone(),
+            worker: self.worker.clone(),
+            clock: self.epoch,
+        };
+        let mut keying = lock(&self.keying);
+        let Keying::Early(early) = &mut *keying else {
+            return Err(Error::new(libc::EALREADY, format!("link {} has begun with express already", self.handle)));
+        };
+        let early = std::mem::take(early);
+        let mut control = Box::new(ExpressControl::new(around, settings));
+        early.iter().for_each(|message| control.message(message));
+        *keying = Keying::Running(control);
+        drop(keying);
+        self.timer.wake();
+        Ok(())
+    }
+
+    /// The certificates' fingerprints, local and remote, as the descriptions have them. None before both are known.
+    pub fn fingerprints(&self) -> Option<(String, String)> {
+        let signal = lock(&self.signal);
+        Some((signal.local_fingerprint.clone()?, signal.remote_fingerprint.clone()?))
     }
 
     /// The link's handle, which is also its port's.
@@ -305,6 +393,10 @@ impl Link {
 
     /// Sends a message on the control channel.
     pub fn send_message(&self, message: &[u8]) -> Result<()> {
+        if message.first() != Some(&b'{') {
+            // The others are native's own, and the peer would take them for such.
+            return Err(Error::new(libc::EINVAL, "a control message is a JSON object"));
+        }
         if message.len() > MAX_MESSAGE {
             return Err(Error::new(
                 libc::EMSGSIZE,
@@ -335,8 +427,17 @@ impl Link {
             map = map.put("local", local.address).put("remote", remote.address);
             map = map.put("local_type", &local.kind).put("remote_type", self.remote_kind(remote));
         }
-        map.put("carriage", "srtp")
-            .put("rtp_sent", self.rtp_sent.load(Ordering::Relaxed))
+        map = match &*lock(&self.keying) {
+            Keying::Running(control) => {
+                let (cipher, epoch) = control.cipher();
+                let map = map.put("carriage", if self.by_express().is_some() { "express" } else { "srtp" });
+                let map = map.put("carriage_why", control.why()).put("cipher", cipher).put("epoch", epoch);
+                map.put("datagram_bytes", control.size().unwrap_or(0))
+                    .put("express_received", control.express().map_or(0, |express| express.received()))
+            }
+            Keying::Early(_) => map.put("carriage", "srtp").put("carriage_why", "express was not asked for"),
+        };
+        map.put("rtp_sent", self.rtp_sent.load(Ordering::Relaxed))
             .put("rtp_received", self.rtp_received.load(Ordering::Relaxed))
             .put("ssrc_changes", self.ssrc_changes.load(Ordering::Relaxed))
             .put("silent_ms", self.silence.silent_ms(self.now_ms()))
@@ -348,6 +449,13 @@ impl Link {
         let closed = self.enter(Phase::Closed);
         if closed {
             self.port_lost();
+            if let Keying::Running(control) = &mut *lock(&self.keying) {
+                control.close();
+            }
+            let token = lock(&self.inbound_token).take();
+            if let Some(token) = token {
+                self.worker.remove(token);
+            }
         }
         closed
     }
@@ -361,9 +469,15 @@ impl Link {
         }
     }
 
-    /// Reports, silence and reassembly time: every 50 ms, on the timer thread.
-    pub fn tick(&self) {
+    /// Something for `tick` to see.
+    pub fn wake_timer(&self) {
+        self.timer.wake();
+    }
+
+    /// Reports, silence, reassembly and express: on the timer thread. Returns how long nothing else is due.
+    pub fn tick(&self) -> Duration {
         let phase = self.phase();
+        let mut next = IDLE_TICK_MS;
         // Also when up: the first pair that works may be a relayed one, and the direct one needs these candidates.
         if matches!(phase, Phase::Connecting | Phase::Up)
             && !lock(&self.signal).released
@@ -371,31 +485,82 @@ impl Link {
         {
             self.release(&slot);
         }
-        if phase != Phase::Up {
-            return;
+        if matches!(phase, Phase::Connecting | Phase::Up) && !lock(&self.signal).released {
+            next = HELD_TICK_MS;
         }
-        let now = self.now_ms();
+        if phase == Phase::Up {
+            next = next.min(self.tick_up(self.now_ms()));
+        }
+        Duration::from_millis(next)
+    }
+
+    fn tick_up(&self, now: u64) -> u64 {
         if self.exhausted.load(Ordering::Relaxed) {
-            return self.lose("ssrc-exhausted", "the peer reported nothing over 1024 changes of SSRC");
+            self.lose("ssrc-exhausted", "the peer reported nothing over 1024 changes of SSRC");
+            return IDLE_TICK_MS;
         }
         if self.silence.is_lost(now) {
             let text = format!("nothing was heard from the peer for {} s", self.silence.silent_ms(now) / 1000);
-            return self.lose("silent", &text);
+            self.lose("silent", &text);
+            return IDLE_TICK_MS;
         }
-        {
+        let mut due = {
             let mut receiver = lock(&self.receiver);
             receiver.expire(now, &self.drops);
             if receiver.report_due(now) {
                 *lock(&self.report_due) = Some(receiver.report(now));
             }
-        }
+            receiver.next_ms().min(self.silence.next_ms())
+        };
+        due = due.min(self.tick_express(now));
         // When it is taken, a frame is on its way, and takes the report along.
-        if let Ok(mut sender) = self.sender.try_lock() {
-            self.send_report(&mut sender, now);
+        match self.sender.try_lock() {
+            Ok(mut sender) => self.send_report(&mut sender, now),
+            Err(_) => due = due.min(now + HELD_TICK_MS),
         }
         if now.saturating_sub(self.pair_refreshed_ms.load(Ordering::Relaxed)) >= PAIR_REFRESH_MS {
             self.refresh_pair(now);
         }
+        due.saturating_sub(now)
+    }
+
+    /// Finds out where media goes, now and then: the socket is read in trains, and express follows.
+    fn tick_route(&self, now: u64) -> (Option<Route>, u64) {
+        let route = *lock(&self.route);
+        match route {
+            Some(route) if !self.in_trains.swap(true, Ordering::Relaxed) => juice_socket::read_in_trains(&route),
+            None if now >= self.route_asked_ms.load(Ordering::Relaxed) + ROUTE_RETRY_MS => {
+                self.route_asked_ms.store(now, Ordering::Relaxed);
+                let report = lock(&self.receiver).report(now);
+                *lock(&self.report_due) = Some(report);
+            }
+            _ => {}
+        }
+        let next = if route.is_none() { now + ROUTE_RETRY_MS } else { u64::MAX };
+        (route, next)
+    }
+
+    fn tick_express(&self, now: u64) -> u64 {
+        let (route, next) = self.tick_route(now);
+        let mut keying = lock(&self.keying);
+        let Keying::Running(control) = &mut *keying else { return next };
+        if let Some(route) = route {
+            control.routed(route);
+        }
+        let channel = self.channel.load(Ordering::Acquire);
+        // What the channel has no room for is lost: the exchange repeats.
+        let due = control.tick(now, &mut |message| {
+            let _ = agent::send(channel, message);
+        });
+        if let Some(express) = control.express() {
+            self.express.get_or_init(|| express.clone());
+        }
+        next.min(due)
+    }
+
+    /// The express carriage, while frames go by it.
+    fn by_express(&self) -> Option<&Arc<Express>> {
+        self.express.get().filter(|express| express.is_open())
     }
 
     /// The peer's own word on its candidate, when its checks were faster than its signals and made it a prflx one here.
@@ -433,19 +598,52 @@ impl Link {
         let Some(report) = lock(&self.report_due).take() else { return };
         let track = self.track.load(Ordering::Acquire);
         let mut output = |packet: &[u8]| if agent::send(track, packet) { Ok(()) } else { Err(Drop::LinkClosed) };
-        match sender.report(&report, now, &mut output) {
-            Ok(()) => drop(self.rtp_sent.fetch_add(1, Ordering::Relaxed)),
+        let mut sent = Ok(());
+        let route = juice_socket::route_of(|| sent = sender.report(&report, now, &mut output));
+        match sent {
+            Ok(()) => {
+                self.rtp_sent.fetch_add(1, Ordering::Relaxed);
+                *lock(&self.route) = route;
+            }
             Err(why) => self.drops.count(why),
         }
     }
 }
 
 impl PortTransmit for Link {
-    /// Sends a frame. LinkClosed when the link is not up; Oversize and Malformed as in `Sender::frame`.
+    /// Takes a frame, which leaves at the latest with `flush`. LinkClosed when the link is not up; Oversize and Malformed as in the senders.
     fn transmit(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
         if self.phase() != Phase::Up {
             return Err(Drop::LinkClosed);
         }
+        if let Some(express) = self.by_express() {
+            match express.sender().frame(frame) {
+                // Closed a moment ago.
+                Err(Drop::LinkClosed) => {}
+                result => {
+                    express.used();
+                    return result;
+                }
+            }
+        }
+        self.transmit_srtp(frame)
+    }
+
+    fn flush(&self) {
+        if let Some(express) = self.by_express() {
+            express.sender().flush();
+        }
+        juice_socket::flush();
+    }
+
+    /// Each side cuts for itself, and what is cut is joined again where it arrives.
+    fn takes_uso(&self) -> bool {
+        true
+    }
+}
+
+impl Link {
+    fn transmit_srtp(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
         let now = self.now_ms();
         let track = self.track.load(Ordering::Acquire);
         let mut output = |packet: &[u8]| if agent::send(track, packet) { Ok(()) } else { Err(Drop::LinkClosed) };
@@ -454,7 +652,7 @@ impl PortTransmit for Link {
         if let Some(report) = lock(&self.reported).take() {
             sender.reported(&report);
         }
-        let sent = sender.frame(frame, now, &mut output);
+        let sent = juice_socket::held_back(&self.drops, || sender.frame(frame, now, &mut output));
         self.send_report(&mut sender, now);
         self.ssrc_changes.store(sender.ssrc_changes() as u64, Ordering::Relaxed);
         self.exhausted.store(sender.is_exhausted(), Ordering::Relaxed);

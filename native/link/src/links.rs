@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ipop_base::{Error, Handle, RecordQueue, Result, TextMap, next_handle};
+use ipop_base::{Error, Handle, RecordQueue, Result, TextMap, Worker, next_handle};
 
 use crate::link::{Link, Phase};
 use crate::sdp::Description;
 use crate::workers::{self, Command, Timer};
-use crate::{PortRegistrar, agent, candidate, threads};
+use crate::{PortRegistrar, agent, candidate, express, threads};
 
 /// A full mesh of 128 peers is far beyond what a router carries.
 const MAX_LINKS: usize = 128;
@@ -36,6 +36,7 @@ pub enum Role {
 #[derive(Debug)]
 pub struct Links {
     queue: Arc<RecordQueue>,
+    worker: Arc<Worker>,
     links: Arc<Mutex<HashMap<Handle, Arc<Link>>>>,
     timer: Arc<Timer>,
     closing: Arc<Mutex<usize>>,
@@ -55,8 +56,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Links {
-    /// Starts the worker threads: one for commands, one that closes agents, one timer.
-    pub fn start(queue: Arc<RecordQueue>) -> Result<Arc<Self>> {
+    /// Starts the threads: one for commands, one that closes agents, one timer. `worker` reads what arrives; it must outlive this.
+    pub fn start(queue: Arc<RecordQueue>, worker: Arc<Worker>) -> Result<Arc<Self>> {
         agent::init();
         let (commands, command_receiver) = sync_channel(MAX_COMMANDS);
         let (reaper, reaper_receiver) = channel();
@@ -66,6 +67,7 @@ impl Links {
         workers::process_started();
         let this = Arc::new(Self {
             queue,
+            worker,
             links: Arc::clone(&links),
             timer: Arc::clone(&timer),
             closing: Arc::clone(&closing),
@@ -97,13 +99,15 @@ impl Links {
                 return Err(Error::new(libc::EAGAIN, format!("there are {MAX_LINKS} links already")));
             }
             let handle = next_handle();
-            let link = Arc::new(Link::new(handle, role == Role::Answer, self.queue.clone(), self.may_change_ssrc));
+            let (timer, worker) = (self.timer.clone(), self.worker.clone());
+            let answering = role == Role::Answer;
+            let link = Arc::new(Link::new(handle, answering, self.queue.clone(), timer, worker, self.may_change_ssrc)?);
             links.insert(handle, link.clone());
             link
         };
-        link.set_sink(registrar.register(link.handle(), link.clone(), link.drops()));
+        let sink = registrar.register(link.handle(), link.clone(), link.drops());
         agent::register(&link);
-        if let Err(error) = self.command(Command::Create(link.clone(), servers)) {
+        if let Err(error) = link.set_sink(sink).and_then(|()| self.command(Command::Create(link.clone(), servers))) {
             agent::unregister(link.handle());
             lock(&self.links).remove(&link.handle());
             link.close();
@@ -137,6 +141,12 @@ impl Links {
     /// Sends a message on the control channel. EMSGSIZE over 16 KiB, ENOTCONN, EAGAIN over 64 KiB waiting, ENOENT.
     pub fn send(&self, link: Handle, message: &[u8]) -> Result<()> {
         self.find(link)?.send_message(message)
+    }
+
+    /// Begins with the express carriage. Config as in ipop_link_express. EINVAL: malformed; ENOTCONN: not up; EALREADY; ENOENT.
+    pub fn express(&self, link: Handle, config: &TextMap) -> Result<()> {
+        let link = self.find(link)?;
+        link.start_express(express::settings(&link, config)?)
     }
 
     /// The text map of ipop_link_info. ENOENT.

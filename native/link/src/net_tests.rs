@@ -3,10 +3,12 @@
 
 use std::collections::VecDeque;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ipop_base::{Drop, DropCounters, Frame, FrameSink, Handle, PortTransmit, RecordQueue, RecordType, TextMap};
+use ipop_base::{
+    Drop, DropCounters, Frame, FrameSink, Handle, Ingress, PortTransmit, RecordQueue, RecordType, TextMap, Worker,
+};
 
 use crate::link::Link;
 use crate::{Links, PortRegistrar, Role};
@@ -24,6 +26,7 @@ fn note(text: &str) {
 /// Puts this thread, and all it starts, into a fresh network namespace with the address 10.99.0.1. None when not root.
 fn network() -> Option<MutexGuard<'static, ()>> {
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    worker();
     // SAFETY: takes no pointers; affects this thread only.
     if unsafe { libc::geteuid() } != 0 || unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
         note("SKIPPED: a network namespace needs root\n");
@@ -53,13 +56,45 @@ impl FrameSink for Sink {
     fn input(&self, _: Handle, frame: &Frame<'_>) {
         self.count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if !self.count_only {
-            self.frames.lock().unwrap().push(frame.bytes.to_vec());
+            self.frames.lock().unwrap().push(frame.to_vec());
         }
+    }
+
+    fn flush(&self) {}
+
+    fn ingress(self: Arc<Self>, port: Handle) -> Box<dyn Ingress> {
+        Box::new(SinkIngress(self, port))
     }
 
     fn port_lost(&self, port: Handle) {
         self.lost.lock().unwrap().push(port);
     }
+}
+
+/// The plain way in.
+struct SinkIngress(Arc<Sink>, Handle);
+
+impl Ingress for SinkIngress {
+    fn input(&mut self, frame: &Frame<'_>) {
+        let Self(sink, port) = self;
+        sink.input(*port, frame);
+    }
+
+    fn flush(&mut self) {}
+
+    fn takes_uso(&mut self) -> bool {
+        false
+    }
+}
+
+/// One for all tests, so that it does not count among the threads that come and go.
+fn worker() -> &'static Arc<Worker> {
+    static WORKER: LazyLock<Arc<Worker>> = LazyLock::new(|| Worker::start("test-path").unwrap());
+    &WORKER
+}
+
+fn start_links(queue: Arc<RecordQueue>) -> Arc<Links> {
+    Links::start(queue, worker().clone()).unwrap()
 }
 
 type Port = (Arc<dyn PortTransmit>, Arc<DropCounters>);
@@ -91,7 +126,7 @@ struct End {
 impl End {
     fn new(role: Role) -> Self {
         let queue = Arc::new(RecordQueue::new().unwrap());
-        let links = Links::start(queue.clone()).unwrap();
+        let links = start_links(queue.clone());
         Self::with(links, queue, role, false)
     }
 
@@ -104,6 +139,13 @@ impl End {
         let link = links.open(&registrar, role, config).unwrap();
         let (transmit, drops) = registrar.port.into_inner().unwrap().unwrap();
         Self { links, queue, link, sink: registrar.sink, transmit, drops, records: VecDeque::new() }
+    }
+
+    /// Sends a frame at once.
+    fn send(&self, frame: &Frame<'_>) -> Result<(), Drop> {
+        let sent = self.transmit.transmit(frame);
+        self.transmit.flush();
+        sent
     }
 
     fn poll(&mut self) {
@@ -193,16 +235,18 @@ fn frames_and_messages_cross_both_ways_and_info_says_how() {
     let (mut a, mut b) = up();
     for len in [60, 1170, 1171, 1514, 9000] {
         for (from, to) in [(&a, &b), (&b, &a)] {
-            from.transmit.transmit(&Frame::plain(&frame(len))).unwrap();
+            from.send(&Frame::plain(&frame(len))).unwrap();
             wait_until("frame", || !to.sink.frames.lock().unwrap().is_empty());
             assert_eq!(to.sink.frames.lock().unwrap().pop(), Some(frame(len)));
         }
     }
     a.links.send(a.link, b"{\"type\":\"hello\"}").unwrap();
-    b.links.send(b.link, &frame(16 * 1024)).unwrap();
+    let message = |length: usize| [b"{", &frame(length)[1..]].concat();
+    b.links.send(b.link, &message(16 * 1024)).unwrap();
     assert_eq!(b.wait(&mut a, RecordType::LinkMessage), b"{\"type\":\"hello\"}");
-    assert_eq!(a.wait(&mut b, RecordType::LinkMessage), frame(16 * 1024));
-    assert_eq!(a.links.send(a.link, &frame(16 * 1024 + 1)).unwrap_err().errno, libc::EMSGSIZE);
+    assert_eq!(a.wait(&mut b, RecordType::LinkMessage), message(16 * 1024));
+    assert_eq!(a.links.send(a.link, &message(16 * 1024 + 1)).unwrap_err().errno, libc::EMSGSIZE);
+    assert_eq!(a.links.send(a.link, &frame(9)).unwrap_err().errno, libc::EINVAL);
     let info = a.info();
     assert_eq!((info.get("state"), info.get("local_type")), (Some("up"), Some("host")));
     assert!(info.get("remote").unwrap().starts_with("10.99.0.1:") || info.get("remote").unwrap().starts_with('['));
@@ -233,7 +277,7 @@ fn a_wrong_fingerprint_ends_the_link_with_its_name() {
         }
         let (judge, other) = if wrong_at_offerer { (&mut a, &mut b) } else { (&mut b, &mut a) };
         assert_eq!(judge.lost_code(other), "fingerprint");
-        assert_eq!(judge.transmit.transmit(&Frame::plain(&frame(60))), Err(Drop::LinkClosed));
+        assert_eq!(judge.send(&Frame::plain(&frame(60))), Err(Drop::LinkClosed));
     }
 }
 
@@ -253,7 +297,7 @@ fn the_other_side_learns_of_a_close_at_once() {
     let start = Instant::now();
     a.links.close(a.link).unwrap();
     assert_eq!(*a.sink.lost.lock().unwrap(), [a.link]);
-    assert_eq!(a.transmit.transmit(&Frame::plain(&frame(60))), Err(Drop::LinkClosed));
+    assert_eq!(a.send(&Frame::plain(&frame(60))), Err(Drop::LinkClosed));
     assert_eq!(a.links.info(a.link).unwrap_err().errno, libc::ENOENT);
     assert_eq!(b.lost_code(&mut a), "closed");
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
@@ -272,7 +316,7 @@ fn garbage_from_the_peer_is_counted_and_the_next_frame_arrives() {
         assert!(crate::agent::send(a.inner().track_id(), &packet));
     }
     wait_until("garbage counted", || b.drops.get(Drop::CarriageMalformed) == 3);
-    a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
+    a.send(&Frame::plain(&frame(60))).unwrap();
     wait_until("frame", || *b.sink.frames.lock().unwrap() == [frame(60)]);
 }
 
@@ -292,7 +336,7 @@ fn a_peer_with_ever_new_sources_is_given_up_before_they_fill_the_memory() {
     for ssrc in 1..=1025 {
         assert!(crate::agent::send(track, &from_source(ssrc)));
     }
-    a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
+    a.send(&Frame::plain(&frame(60))).unwrap();
     wait_until("frame", || *b.sink.frames.lock().unwrap() == [frame(60)]);
     for ssrc in 1026..=3000 {
         crate::agent::send(track, &from_source(ssrc));
@@ -340,13 +384,13 @@ const LOST_LEN: usize = 1100;
 fn arrives_after_losing(packets: u64, may_change_ssrc: bool) -> bool {
     let (a, b) = up();
     a.inner().replace_sender(may_change_ssrc);
-    a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
+    a.send(&Frame::plain(&frame(60))).unwrap();
     wait_until("first frame", || b.sink.frames.lock().unwrap().len() == 1);
     for _ in 0..packets {
-        a.transmit.transmit(&Frame::plain(&frame(LOST_LEN))).unwrap();
+        a.send(&Frame::plain(&frame(LOST_LEN))).unwrap();
     }
     for _ in 0..20 {
-        a.transmit.transmit(&Frame::plain(&frame(61))).unwrap();
+        a.send(&Frame::plain(&frame(61))).unwrap();
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(b.sink.frames.lock().unwrap().iter().all(|received| received.len() != LOST_LEN));
@@ -391,7 +435,7 @@ fn site(
         ip(&line);
     }
     let queue = Arc::new(RecordQueue::new().unwrap());
-    let links = Links::start(queue.clone()).unwrap();
+    let links = start_links(queue.clone());
     End::configured(links, queue, role, count_only, &TextMap::parse(config.as_bytes()).unwrap())
 }
 
@@ -447,7 +491,7 @@ fn without_a_direct_path_frames_cross_through_a_turn_relay() {
     for (from, to) in [(&a, &b), (&b, &a)] {
         let kinds = ["local_type", "remote_type"];
         wait_until("relay known", || kinds.iter().any(|kind| from.info().get(kind) == Some("relay")));
-        from.transmit.transmit(&Frame::plain(&frame(1514))).unwrap();
+        from.send(&Frame::plain(&frame(1514))).unwrap();
         wait_until("frame", || *to.sink.frames.lock().unwrap() == [frame(1514)]);
     }
 }
@@ -464,6 +508,7 @@ fn more_than_both_ways_of_a_relay_can_carry_and_messages_stop_neither() {
         std::thread::spawn(move || {
             while Instant::now() < until {
                 let _ = transmit.transmit(&Frame::plain(&frame(1100)));
+                transmit.flush();
             }
         })
     };
@@ -484,7 +529,7 @@ fn more_than_both_ways_of_a_relay_can_carry_and_messages_stop_neither() {
         let before = received(to);
         wait_until("frames after the flood", || {
             std::thread::sleep(Duration::from_millis(10));
-            from.transmit.transmit(&Frame::plain(&frame(60))).is_ok() && received(to) > before + 100
+            from.send(&Frame::plain(&frame(60))).is_ok() && received(to) > before + 100
         });
     }
 }
@@ -507,7 +552,7 @@ fn a_link_whose_peer_falls_silent_is_lost_after_12_s_with_traffic() {
     assert!(Command::new("/usr/sbin/nft").arg(rules).status().unwrap().success());
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(11_500) {
-        a.transmit.transmit(&Frame::plain(&frame(60))).unwrap();
+        a.send(&Frame::plain(&frame(60))).unwrap();
         std::thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(a.lost_code(&mut b), "silent");
@@ -545,7 +590,7 @@ fn count(path: &str) -> usize {
 fn nothing_remains_after_twenty_links() {
     let Some(_guard) = network() else { return };
     let queues = [(); 2].map(|()| Arc::new(RecordQueue::new().unwrap()));
-    let links = [0, 1].map(|i: usize| Links::start(queues[i].clone()).unwrap());
+    let links = [0, 1].map(|i: usize| start_links(queues[i].clone()));
     let mut before = (0, 0);
     for round in 0..21 {
         let mut a = End::with(links[0].clone(), queues[0].clone(), Role::Offer, false);
@@ -602,7 +647,7 @@ fn mute_name_server() {
 fn stop_leaves_agents_behind_that_wait_for_a_name_server_after_2_s() {
     let Some(_guard) = network() else { return };
     mute_name_server();
-    let links = Links::start(Arc::new(RecordQueue::new().unwrap())).unwrap();
+    let links = start_links(Arc::new(RecordQueue::new().unwrap()));
     let config = TextMap::parse(b"server=stun:stun.example.org:3478").unwrap();
     links.open(&Registrar::default(), Role::Offer, &config).unwrap();
     std::thread::sleep(Duration::from_millis(300));
@@ -653,8 +698,8 @@ fn measure() {
         .collect();
     times.sort();
     let queues = [(); 2].map(|()| Arc::new(RecordQueue::new().unwrap()));
-    let mut a = End::with(Links::start(queues[0].clone()).unwrap(), queues[0].clone(), Role::Offer, true);
-    let mut b = End::with(Links::start(queues[1].clone()).unwrap(), queues[1].clone(), Role::Answer, true);
+    let mut a = End::with(start_links(queues[0].clone()), queues[0].clone(), Role::Offer, true);
+    let mut b = End::with(start_links(queues[1].clone()), queues[1].clone(), Role::Answer, true);
     bring_up(&mut a, &mut b);
     let mut text = format!("open to up: median {:?}, worst {:?}\n", times[5], times[9]);
     for len in [64, 1100, 1400] {
@@ -662,7 +707,7 @@ fn measure() {
         let (start, before) = (Instant::now(), b.sink.count.load(std::sync::atomic::Ordering::Relaxed));
         let mut sent = 0u64;
         while start.elapsed() < Duration::from_secs(3) {
-            a.transmit.transmit(&Frame::plain(&bytes)).unwrap();
+            a.send(&Frame::plain(&bytes)).unwrap();
             sent += 1;
         }
         let taken = start.elapsed().as_secs_f64();

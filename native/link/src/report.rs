@@ -118,6 +118,12 @@ impl Reporter {
         waited || self.unreported >= REPORT_PACKETS || now_ms.saturating_sub(self.last_report_ms) >= REPORT_IDLE_MS
     }
 
+    /// When the next report is due, if nothing else comes.
+    pub fn next_ms(&self) -> u64 {
+        let idle = self.last_report_ms + REPORT_IDLE_MS;
+        if self.unreported > 0 { idle.min(self.first_unreported_ms + REPORT_DELAY_MS) } else { idle }
+    }
+
     /// The report to send now.
     pub fn report(&mut self, now_ms: u64) -> Report {
         self.unreported = 0;
@@ -258,6 +264,13 @@ impl Silence {
     /// Since when nothing was heard, in ms.
     pub fn silent_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.heard_ms.load(Ordering::Relaxed))
+    }
+
+    /// When `is_lost` may be true next, if nothing is heard.
+    pub fn next_ms(&self) -> u64 {
+        let (asked, heard) = (self.asked_ms.load(Ordering::Relaxed), self.heard_ms.load(Ordering::Relaxed));
+        let any = heard + SILENCE_MS;
+        if asked > heard { any.min(asked + SILENCE_ASKED_MS) } else { any }
     }
 
     /// True when the link must be given up.

@@ -12,8 +12,8 @@ use crate::agent::{self, Agent};
 use crate::link::Link;
 use crate::sdp::Description;
 
-/// How often the timer looks at each link: a fifth of the report delay.
-const TICK: Duration = Duration::from_millis(50);
+/// Shortest sleep of the timer, but for being woken.
+const LEAST_TICK: Duration = Duration::from_millis(1);
 /// How long an agent may take to say goodbye before it is deleted: the peer may be gone.
 const CLOSE_LIMIT: Duration = Duration::from_millis(1000);
 /// How often closing agents are looked at.
@@ -72,6 +72,7 @@ fn remote(link: &Link, description: &Description) -> Result<()> {
         agent.remote(description, link.is_answering())?;
         slot.described_ms = Some(link.now_ms());
         link.release(&slot);
+        link.wake_timer();
     }
     Ok(())
 }
@@ -138,44 +139,57 @@ fn delete(link: &Link) {
     agent::unregister(link.handle());
 }
 
-/// Sleeps while there is no link.
+/// When to look at the links: at the time that the first of them named, or when it is woken.
 #[derive(Debug, Default)]
 pub struct Timer {
-    stopped: Mutex<bool>,
+    state: Mutex<TimerState>,
     changed: Condvar,
 }
 
+#[derive(Debug, Default)]
+struct TimerState {
+    stopped: bool,
+    woken: bool,
+}
+
 impl Timer {
-    /// A link was opened.
+    /// Something happened that a link's `tick` must see soon: a new link, the first frame after a while.
     pub fn wake(&self) {
-        drop(lock(&self.stopped));
+        lock(&self.state).woken = true;
         self.changed.notify_all();
     }
 
     /// Ends the timer thread.
     pub fn stop(&self) {
-        *lock(&self.stopped) = true;
+        lock(&self.state).stopped = true;
         self.changed.notify_all();
+    }
+
+    /// Waits until it is woken, or this time is over; not at all without one. False: the thread shall end.
+    fn wait(&self, time: Option<Duration>) -> bool {
+        let until = time.map(|time| Instant::now() + time);
+        let mut state = lock(&self.state);
+        loop {
+            if state.stopped || std::mem::take(&mut state.woken) {
+                return !state.stopped;
+            }
+            state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return true,
+                Some(left) => self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
     }
 }
 
-/// Looks at every link every 50 ms, until the timer is stopped.
+/// Looks at every link when one of them is due, until the timer is stopped.
 pub fn run_timer(timer: &Timer, links: &Mutex<HashMap<Handle, Arc<Link>>>) {
     let mut now_open: Vec<Arc<Link>> = Vec::new();
-    loop {
-        let mut stopped = lock(&timer.stopped);
-        while lock(links).is_empty() && !*stopped {
-            stopped = timer.changed.wait(stopped).unwrap_or_else(PoisonError::into_inner);
-        }
-        let stopped = match *stopped {
-            true => true,
-            false => *timer.changed.wait_timeout(stopped, TICK).unwrap_or_else(PoisonError::into_inner).0,
-        };
-        if stopped {
-            return;
-        }
+    let mut next = None;
+    while timer.wait(next) {
         now_open.extend(lock(links).values().cloned());
-        now_open.iter().for_each(|link| link.tick());
+        // However often it is woken: what is due in between may wait so long.
+        next = now_open.iter().map(|link| link.tick().max(LEAST_TICK)).min();
         now_open.clear();
     }
 }

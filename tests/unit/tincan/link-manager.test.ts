@@ -46,7 +46,7 @@ test('an offer is answered: remote description first, candidates that overtook i
 test('other servers and another name count from the next try on, generations go on from an earlier manager', (t) => {
   const desk = new Desk(low, high, {generation: 41});
   const servers = {stun: ['stun:192.0.2.9:3478'], turn: []};
-  desk.manager.configure({name: 'den', servers});
+  desk.manager.configure({name: 'den', servers, carriage: 'auto'});
   desk.online(0);
   const [open] = desk.take();
   t.deepEqual(open?.type === 'open' && open.servers, servers.stun);

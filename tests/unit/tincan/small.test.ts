@@ -84,8 +84,10 @@ test('one STUN and two TURN servers are chosen, and all have their turn', (t) =>
 });
 
 test('control messages survive the way, unknown types are known as such', (t) => {
-  const hello = {type: 'hello', version: 1, id: 'ab'.repeat(20), generation: 5} as const;
+  const hello = {type: 'hello', version: 1, id: 'ab'.repeat(20), generation: 5, carriages: ['express']} as const;
   t.deepEqual(parseMessage(writeMessage(hello)), hello);
+  const {carriages: _, ...older} = hello;
+  t.deepEqual(parseMessage(writeMessage(older)), {...older, carriages: []});
   t.deepEqual(parseMessage(utf8('{"type":"probe","x":1}')), {type: 'unknown'});
 });
 

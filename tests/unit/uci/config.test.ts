@@ -42,6 +42,7 @@ test('the least there must be gives a network with all defaults', (t) => {
         },
         room: {jid: 'home@conference.example.org', owner: false, members: []},
         bridge: {name: 'br-lan', tap: 'ipop0', mtuBytes: 1500},
+        carriage: 'auto',
         stun: [],
         turn: [],
       },

@@ -2,6 +2,8 @@
 //! A switch on a table: memory ports, hands of a clock, and the questions it asks.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod net;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -3,9 +3,10 @@
 
 use std::sync::atomic::Ordering;
 
-use ipop_base::{Frame, RecordType};
+use ipop_base::{Drop, Frame, Ingress, RecordType};
+use ipop_offload::Join;
 
-use super::{CHANNEL_OPEN, Link, MAX_WAITING, Phase, SinkBox, TRACK_OPEN, lock};
+use super::{CHANNEL_OPEN, Keying, Link, MAX_EARLY, MAX_WAITING, Phase, TRACK_OPEN, lock};
 use crate::agent;
 use crate::carriage::Received;
 use crate::sdp::Description;
@@ -33,7 +34,10 @@ impl Link {
     /// The local description is made.
     pub fn on_description(&self, sdp: &str) {
         match Description::from_sdp(sdp) {
-            Ok(description) => drop(self.queue.push(RecordType::LinkLocal, self.handle, &[&description.to_map()])),
+            Ok(description) => {
+                lock(&self.signal).local_fingerprint = Some(description.fingerprint.clone());
+                self.queue.push(RecordType::LinkLocal, self.handle, &[&description.to_map()]);
+            }
             Err(error) => self.lose("internal", &error.text),
         }
     }
@@ -110,6 +114,7 @@ impl Link {
         self.silence.heard(now);
         if self.enter(Phase::Up) {
             self.refresh_pair(now);
+            self.timer.wake();
             self.queue.push(RecordType::LinkUp, self.handle, &[&self.info()]);
             let mut control = lock(&self.control);
             control.up = true;
@@ -132,7 +137,11 @@ impl Link {
             return;
         }
         self.silence.heard(self.now_ms());
-        if id == self.track.load(Ordering::Acquire) { self.on_packet(bytes) } else { self.on_control(bytes) }
+        if id != self.track.load(Ordering::Acquire) {
+            self.on_control(bytes);
+        } else if !self.inbound.push(bytes) {
+            self.drops.count(Drop::LinkFull);
+        }
     }
 
     /// Messages follow the LINK_UP record, in their order.
@@ -141,6 +150,9 @@ impl Link {
         if !control.admit(self.now_ms()) {
             drop(control);
             self.lose("internal", "the peer sent more than 200 control messages within a second");
+        } else if ipop_express::is_exchange(message) {
+            drop(control);
+            self.on_exchange(message);
         } else if control.up {
             self.queue.push(RecordType::LinkMessage, self.handle, &[message]);
         } else if control.bytes + message.len() <= MAX_WAITING {
@@ -152,34 +164,55 @@ impl Link {
         }
     }
 
-    fn on_packet(&self, packet: &[u8]) {
-        let now = self.now_ms();
-        self.rtp_received.fetch_add(1, Ordering::Relaxed);
-        let (received, too_many) = {
-            let mut receiver = lock(&self.receiver);
-            let (received, due) = receiver.packet(packet, now, &self.drops);
-            if due {
-                *lock(&self.report_due) = Some(receiver.report(now));
-            }
-            (received, receiver.has_too_many_sources())
-        };
-        if too_many {
-            return self.lose("ssrc-exhausted", "the peer used more SSRCs than a link may have");
-        }
-        match received {
-            Received::Frame(bytes) => self.input(bytes),
-            Received::Joined(bytes) => {
-                self.input(&bytes);
-                lock(&self.receiver).recycle(bytes);
-            }
-            Received::Report(report) => *lock(&self.reported) = Some(report),
-            Received::Nothing => {}
+    fn on_exchange(&self, message: &[u8]) {
+        match &mut *lock(&self.keying) {
+            Keying::Running(control) => control.message(message),
+            Keying::Early(early) if early.len() < MAX_EARLY => early.push(message.to_vec()),
+            // The peer repeats it.
+            Keying::Early(_) => {}
         }
     }
 
-    fn input(&self, frame: &[u8]) {
-        if let Some(SinkBox(sink)) = self.sink.get() {
-            sink.input(self.handle, &Frame::plain(frame));
+    /// Packets of the track, in their order. On a worker.
+    pub fn on_packets(&self, packets: &mut [Box<[u8]>], ingress: &mut dyn Ingress) {
+        let now = self.now_ms();
+        self.rtp_received.fetch_add(packets.len() as u64, Ordering::Relaxed);
+        let mut receiver = lock(&self.receiver);
+        let due = receiver.next_ms();
+        let mut reports = false;
+        let mut join = Join::new(ingress.takes_uso());
+        let mut input = |frame: &Frame<'_>| ingress.input(frame);
+        for packet in packets {
+            let (received, report_now) = receiver.packet(packet, now, &self.drops);
+            if report_now {
+                reports = true;
+                *lock(&self.report_due) = Some(receiver.report(now));
+            }
+            match received {
+                Received::Frame(mark, frame) => {
+                    if let Err(why) = join.add(mark, frame, &mut input) {
+                        self.drops.count(why);
+                    }
+                }
+                Received::Joined(whole) => {
+                    join.flush(&mut input);
+                    input(&Frame::plain(&whole));
+                    receiver.recycle(whole);
+                }
+                Received::Report(report) => *lock(&self.reported) = Some(report),
+                Received::Nothing => {}
+            }
+        }
+        join.flush(&mut input);
+        ingress.flush();
+        let is_due_earlier = reports || receiver.next_ms() < due;
+        let too_many = receiver.has_too_many_sources();
+        drop(receiver);
+        if is_due_earlier {
+            self.timer.wake();
+        }
+        if too_many {
+            self.lose("ssrc-exhausted", "the peer used more SSRCs than a link may have");
         }
     }
 }

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: MIT
+//! Decides when a link's frames go by express: there are keys, the path is known and takes full-size datagrams. On the timer thread.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use ipop_base::{DropCounters, FrameSink, Handle, Token, Worker};
+use ipop_express::{Action, Binding, Ciphers, Exchange, OpenKey, Params, Path, PathParams, Role, SealKey};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::receiver::Receiver;
+use super::{Express, NewKeys, News, Sender};
+use crate::juice_socket::{Route, Taken};
+use crate::report::Silence;
+use crate::udp::Address;
+use crate::workers::Timer;
+
+/// Messages of the peer that may wait: an exchange has three.
+const MAX_MESSAGES: usize = 16;
+/// While nothing is sent: ICE's own checks keep NATs open meanwhile.
+const IDLE_PROBE_MS: u64 = 15_000;
+/// How often is looked whether frames went by express.
+const USED_MS: u64 = 1_000;
+/// What the link lends.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub port: Handle,
+    pub sink: Arc<dyn FrameSink>,
+    pub drops: Arc<DropCounters>,
+    pub silence: Arc<Silence>,
+    pub timer: Arc<Timer>,
+    pub worker: Arc<Worker>,
+    pub clock: Instant,
+}
+
+/// How a link's express is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    pub role: Role,
+    pub binding: Binding,
+    /// What this side is willing to use.
+    pub ciphers: Ciphers,
+    /// Age of a key at which the next is agreed on.
+    pub rekey_ms: u64,
+}
+
+impl Settings {
+    /// The usual ones.
+    pub fn new(role: Role, binding: Binding) -> Self {
+        Self { role, binding, ciphers: Ciphers::here(), rekey_ms: Params::default().rekey_ms }
+    }
+}
+
+/// One link's express, from the exchange of hellos to the link's end.
+pub struct Control {
+    around: Surroundings,
+    random: SystemRandom,
+    exchange: Exchange,
+    messages: VecDeque<Vec<u8>>,
+    /// Keys that came before the path was known.
+    early_open: Vec<(u8, OpenKey)>,
+    early_seal: Option<(u8, SealKey)>,
+    route: Option<Route>,
+    is_relayed: bool,
+    path: Option<Path>,
+    express: Option<Arc<Express>>,
+    token: Option<Token>,
+    /// Why express cannot be had, in words.
+    fault: Option<String>,
+    /// Why there is no key to seal with, until there is one again.
+    unkeyed: Option<String>,
+    cipher: &'static str,
+    epoch: u32,
+}
+
+impl Control {
+    /// Begins to agree on keys.
+    pub fn new(around: Surroundings, settings: Settings) -> Self {
+        let usual = Params::default();
+        let params = Params {
+            ciphers: settings.ciphers,
+            rekey_ms: settings.rekey_ms,
+            least_ms: usual.least_ms.min(settings.rekey_ms / 2),
+            ..usual
+        };
+        let now = around.clock.elapsed().as_millis() as u64;
+        Self {
+            exchange: Exchange::new(settings.role, settings.binding, params, now),
+            around,
+            random: SystemRandom::new(),
+            messages: VecDeque::new(),
+            early_open: Vec::new(),
+            early_seal: None,
+            route: None,
+            is_relayed: false,
+            path: None,
+            express: None,
+            token: None,
+            fault: None,
+            unkeyed: None,
+            cipher: "",
+            epoch: 0,
+        }
+    }
+
+    /// A message of the peer's exchange; too many are lost, as if it had not been answered.
+    pub fn message(&mut self, message: &[u8]) {
+        if self.messages.len() < MAX_MESSAGES {
+            self.messages.push_back(message.to_vec());
+        }
+        self.around.timer.wake();
+    }
+
+    /// Media went there. Only a change of it is news: the peer may have moved on since.
+    pub fn routed(&mut self, route: Route) {
+        self.is_relayed = !route.is_direct;
+        let known = |known: Route| known.fd == route.fd && known.to.is_same(&route.to);
+        if self.is_relayed || self.route.is_some_and(known) || self.fault.is_some() {
+            return;
+        }
+        let is_new_socket = self.route.is_none_or(|known| known.fd != route.fd);
+        self.route = Some(route);
+        if is_new_socket {
+            self.take_socket(&route);
+        } else if let Some(express) = &self.express {
+            express.sender().redirect(route.to);
+            self.moved(&route.to);
+        }
+    }
+
+    /// The express carriage, once its socket is ours.
+    pub fn express(&self) -> Option<&Arc<Express>> {
+        self.express.as_ref()
+    }
+
+    /// Why frames go as they do, in words.
+    pub fn why(&self) -> &str {
+        match (self.fault.as_ref().or(self.unkeyed.as_ref()), &self.path) {
+            (Some(fault), _) => fault,
+            _ if self.is_relayed => "the link goes by a relay",
+            (None, None) => "the path is not known yet",
+            (None, Some(_)) if self.cipher.is_empty() => "no keys agreed on yet",
+            (None, Some(path)) => path.why(),
+        }
+    }
+
+    /// Cipher, and the number of its key.
+    pub fn cipher(&self) -> (&'static str, u32) {
+        (self.cipher, self.epoch)
+    }
+
+    /// Bytes of a full datagram, while express carries.
+    pub fn size(&self) -> Option<u16> {
+        self.path.as_ref()?.size()
+    }
+
+    /// Runs what is due. `send` sends a message on the control channel. Returns when to run again, on the link's clock.
+    pub fn tick(&mut self, now: u64, send: &mut dyn FnMut(&[u8])) -> u64 {
+        while let Some(message) = self.messages.pop_front() {
+            let actions = self.exchange.message(&message, now, &self.random);
+            self.act(actions, send);
+        }
+        if let Some(express) = self.express.clone() {
+            self.hear(&express, now, send);
+        }
+        let sealed = self.express.as_ref().map_or(0, |express| express.sender().sealed());
+        let actions = self.exchange.tick(sealed, now, &self.random);
+        self.act(actions, send);
+        let next = self.exchange.next_ms();
+        let (Some(path), Some(express)) = (&mut self.path, &self.express) else { return next };
+        match probe(path, express, now) {
+            // Probes are sealed, too.
+            None => next,
+            Some(is_used) => next.min(path.next_ms()).min(if is_used { now + USED_MS } else { u64::MAX }),
+        }
+    }
+
+    /// Gives the socket back. Waits for the worker.
+    pub fn close(&mut self) {
+        if let Some(express) = &self.express {
+            express.open.store(false, Ordering::Release);
+            express.sender().resize(None);
+        }
+        if let Some(token) = self.token.take() {
+            self.around.worker.remove(token);
+        }
+    }
+
+    fn take_socket(&mut self, route: &Route) {
+        self.close();
+        let taken = match Taken::take(route) {
+            Ok(taken) => Arc::new(taken),
+            Err(error) => return self.fault = Some(error.text),
+        };
+        let mut sender = Sender::new(taken.clone(), route.to, self.around.drops.clone());
+        if let Some((epoch, key)) = self.early_seal.take() {
+            sender.rekey(epoch, key);
+        }
+        let express = Arc::new(Express {
+            taken,
+            drops: self.around.drops.clone(),
+            silence: self.around.silence.clone(),
+            timer: self.around.timer.clone(),
+            clock: self.around.clock,
+            open: AtomicBool::new(false),
+            in_use: AtomicBool::new(false),
+            sender: Mutex::new(sender),
+            keys: Mutex::new(NewKeys { opened: std::mem::take(&mut self.early_open), forgotten: Vec::new() }),
+            keys_version: AtomicU64::new(1),
+            received: AtomicU64::new(0),
+            news: Mutex::default(),
+        });
+        let ingress = self.around.sink.clone().ingress(self.around.port);
+        let receiver = Receiver::new(express.clone(), ingress);
+        match self.around.worker.add(Box::new(receiver)) {
+            Ok(token) => self.token = Some(token),
+            Err(error) => return self.fault = Some(error.text),
+        }
+        let (now, is_ipv6) = (express.now_ms(), is_ipv6(&route.to));
+        let mut id = [0; 4];
+        // Without randomness ids begin at 0: an answer to an old probe might then count once.
+        let _ = self.random.fill(&mut id);
+        self.path = Some(Path::new(is_ipv6, u32::from_ne_bytes(id), PathParams { idle_ms: IDLE_PROBE_MS }, now));
+        self.express = Some(express);
+    }
+
+    fn moved(&mut self, to: &Address) {
+        let now = self.around.clock.elapsed().as_millis() as u64;
+        if let Some(path) = &mut self.path {
+            path.moved(is_ipv6(to), now);
+        }
+    }
+
+    fn hear(&mut self, express: &Express, now: u64, send: &mut dyn FnMut(&[u8])) {
+        let News { answers, first_of, unknown_epoch, moved } = express.take_news();
+        if let Some(to) = moved {
+            self.moved(&to);
+        }
+        if let Some(path) = &mut self.path {
+            answers.iter().for_each(|answer| path.answered(answer.id, answer.size, now));
+        }
+        if let Some(number) = first_of {
+            // The wire's eight bits are enough for the exchange.
+            let actions = self.exchange.opened(u32::from(number), now);
+            self.act(actions, send);
+        }
+        if unknown_epoch {
+            self.exchange.unknown();
+        }
+    }
+
+    fn act(&mut self, actions: Vec<Action>, send: &mut dyn FnMut(&[u8])) {
+        for action in actions {
+            match action {
+                Action::Send(message) => send(&message),
+                Action::Open(epoch, key) => match &self.express {
+                    Some(express) => express.open_with(epoch as u8, key),
+                    None => self.early_open.push((epoch as u8, key)),
+                },
+                Action::Seal(epoch, key) => {
+                    self.unkeyed = None;
+                    (self.cipher, self.epoch) = (key.cipher().name(), epoch);
+                    match &self.express {
+                        Some(express) => express.sender().rekey(epoch as u8, key),
+                        None => self.early_seal = Some((epoch as u8, key)),
+                    }
+                }
+                Action::Forget(epoch) => match &self.express {
+                    Some(express) => express.forget(epoch as u8),
+                    None => self.early_open.retain(|(number, _)| *number != epoch as u8),
+                },
+                Action::Refused(_) => self.around.drops.count(ipop_base::Drop::CarriageMalformed),
+                Action::Failed(text) => {
+                    self.unkeyed = Some(text);
+                    self.early_seal = None;
+                    if let Some(express) = &self.express {
+                        express.open.store(false, Ordering::Release);
+                        express.sender().forget_key();
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Sends the probes that are due, and lets frames go by express, or not. True: frames went since the last time; None: there
+/// is no key.
+fn probe(path: &mut Path, express: &Express, now: u64) -> Option<bool> {
+    let mut sender = express.sender();
+    if !sender.has_key() {
+        return None;
+    }
+    let sent = sender.take_sent();
+    if sent.too_big {
+        path.too_big(sender.size(), now);
+    }
+    if sent.datagrams > 0 {
+        path.sent();
+    }
+    while let Some(probe) = path.due(now) {
+        if !sender.probe(probe.id, probe.size) {
+            path.too_big(probe.size, now);
+        }
+    }
+    // Probes are not what asks for confirmation.
+    sender.take_sent();
+    sender.resize(path.size());
+    let open = sender.is_open();
+    drop(sender);
+    express.open.store(open, Ordering::Release);
+    if sent.datagrams > 0 {
+        express.silence.asked(now);
+    } else {
+        express.in_use.store(false, Ordering::Relaxed);
+    }
+    Some(sent.datagrams > 0)
+}
+
+fn is_ipv6(address: &Address) -> bool {
+    address.to_std().is_some_and(|address| address.is_ipv6())
+}

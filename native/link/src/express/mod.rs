@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+//! The express carriage of one link (PROTOCOL 5): sealed datagrams on the socket and path that ICE nominated.
+//!
+//! ```text
+//! Control (timer thread)   keys by the control channel, probes, where the path leads, whether express carries
+//!   | Express (shared)     the sender behind its lock, and what the threads tell each other
+//!   +- Sender              whoever has frames: seals them, sends trains
+//!   +- Receiver            a worker: reads trains, opens, joins, hands frames to the switch
+//! ```
+
+mod control;
+mod receiver;
+mod sender;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use ipop_base::DropCounters;
+use ipop_express::OpenKey;
+
+use crate::juice_socket::Taken;
+use crate::report::Silence;
+use crate::udp::Address;
+use crate::workers::Timer;
+
+mod settings;
+
+pub use control::{Control, Settings, Surroundings};
+use sender::Sender;
+pub use settings::settings;
+
+/// Answers that may wait for the timer thread: a search for the size asks for eleven.
+const MAX_ANSWERS: usize = 64;
+
+/// The peer's answer to a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// Of the probe.
+    pub id: u32,
+    /// Of the probe as it arrived.
+    pub size: u16,
+    /// Datagrams the peer opened so far.
+    pub received: u64,
+}
+
+/// What threads share.
+pub struct Express {
+    taken: Arc<Taken>,
+    drops: Arc<DropCounters>,
+    silence: Arc<Silence>,
+    timer: Arc<Timer>,
+    clock: Instant,
+    open: AtomicBool,
+    /// Frames went this way since the control last looked, or it will look within a second.
+    in_use: AtomicBool,
+    sender: Mutex<Sender>,
+    keys: Mutex<NewKeys>,
+    /// How often keys came or went.
+    keys_version: AtomicU64,
+    /// Datagrams opened.
+    received: AtomicU64,
+    news: Mutex<News>,
+}
+
+/// Keys on their way to the receiver.
+#[derive(Default)]
+struct NewKeys {
+    opened: Vec<(u8, OpenKey)>,
+    forgotten: Vec<u8>,
+}
+
+/// What the receiver tells the control.
+#[derive(Debug, Default)]
+pub struct News {
+    answers: Vec<Answer>,
+    /// Epochs of which a first datagram was opened.
+    first_of: Option<u8>,
+    unknown_epoch: bool,
+    /// The peer moved there.
+    moved: Option<Address>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Express {
+    /// True when frames may go this way; a look without the sender's lock.
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// The sender.
+    pub fn sender(&self) -> MutexGuard<'_, Sender> {
+        lock(&self.sender)
+    }
+
+    /// Frames went this way: after a while without, the path is confirmed soon.
+    pub fn used(&self) {
+        if !self.in_use.load(Ordering::Relaxed) && !self.in_use.swap(true, Ordering::Relaxed) {
+            self.timer.wake();
+        }
+    }
+
+    /// Datagrams opened so far.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.clock.elapsed().as_millis() as u64
+    }
+
+    fn heard(&self) {
+        self.silence.heard(self.now_ms());
+    }
+
+    fn answered(&self, answer: Answer) {
+        let mut news = lock(&self.news);
+        if news.answers.len() < MAX_ANSWERS {
+            news.answers.push(answer);
+        }
+        drop(news);
+        self.timer.wake();
+    }
+
+    fn first_of_epoch(&self, epoch: u8) {
+        lock(&self.news).first_of = Some(epoch);
+        self.timer.wake();
+    }
+
+    fn ask_for_keys(&self) {
+        lock(&self.news).unknown_epoch = true;
+        self.timer.wake();
+    }
+
+    /// The peer's newest datagram came from there: what goes to it goes there, too.
+    fn came_from(&self, from: &Address) {
+        let mut sender = self.sender();
+        if !sender.to().is_same(from) {
+            sender.redirect(*from);
+            drop(sender);
+            lock(&self.news).moved = Some(*from);
+            self.timer.wake();
+        }
+    }
+
+    fn take_news(&self) -> News {
+        std::mem::take(&mut lock(&self.news))
+    }
+
+    fn keys_changed(&self, seen: u64) -> bool {
+        self.keys_version.load(Ordering::Acquire) != seen
+    }
+
+    fn open_with(&self, epoch: u8, key: OpenKey) {
+        let mut keys = lock(&self.keys);
+        keys.forgotten.retain(|forgotten| *forgotten != epoch);
+        keys.opened.push((epoch, key));
+        self.keys_version.fetch_add(1, Ordering::Release);
+    }
+
+    fn forget(&self, epoch: u8) {
+        let mut keys = lock(&self.keys);
+        keys.opened.retain(|(opened, _)| *opened != epoch);
+        keys.forgotten.push(epoch);
+        self.keys_version.fetch_add(1, Ordering::Release);
+    }
+
+    fn take_keys(&self) -> (u64, Vec<(u8, OpenKey)>, Vec<u8>) {
+        let mut keys = lock(&self.keys);
+        let NewKeys { opened, forgotten } = std::mem::take(&mut *keys);
+        (self.keys_version.load(Ordering::Acquire), opened, forgotten)
+    }
+}
+
+impl std::fmt::Debug for Express {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Express")
+    }
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT
+//! The receiving side of the express carriage (PROTOCOL 5): reads the link's socket in trains, opens what is sealed, joins what
+//! belongs together, and leaves the rest to libjuice.
+
+use std::cell::RefCell;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ipop_base::{Drop, Frame, Ingress, Source};
+use ipop_express::{HEADER_LEN, OpenKey, Replay};
+use ipop_offload::{Join, Mark};
+
+use super::sender::{ANSWER_LEN, ENTRY, KIND_ANSWER, KIND_FRAME, KIND_FRAMES, KIND_PIECE, KIND_PROBE};
+use super::{Answer, Express};
+use crate::fragment::{PieceHeader, Reassembly};
+use crate::udp::{self, Address, Train};
+
+/// Trains received before they are worked on: what belongs together may lie in two of them.
+const TRAINS: usize = 4;
+const MIN_FRAME: usize = 14;
+
+thread_local! {
+    /// One set for all links of a worker: a batch is done before the next begins.
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = RefCell::new(vec![vec![0; udp::TRAIN_BUFFER]; TRAINS]);
+}
+
+/// A key and what was opened with it.
+struct Epoch {
+    number: u8,
+    key: OpenKey,
+    replay: Replay,
+}
+
+/// The receiving side of one link. It lives in a worker.
+pub struct Receiver {
+    express: Arc<Express>,
+    ingress: Option<Box<dyn Ingress>>,
+    epochs: Vec<Epoch>,
+    keys_seen: u64,
+    reassembly: Reassembly,
+    /// The highest counter of the newest epoch: only who is ahead of it may move the link.
+    newest: (u8, u64),
+    /// Where that one came from.
+    last_from: Option<Address>,
+}
+
+/// What a batch did, told once at its end.
+#[derive(Default)]
+struct Done {
+    opened: u64,
+    left: bool,
+}
+
+impl Receiver {
+    /// A receiver without keys: they come by `Express::open_with`.
+    pub fn new(express: Arc<Express>, ingress: Box<dyn Ingress>) -> Self {
+        Self {
+            express,
+            ingress: Some(ingress),
+            epochs: Vec::with_capacity(2),
+            keys_seen: 0,
+            reassembly: Reassembly::default(),
+            newest: (0, 0),
+            last_from: None,
+        }
+    }
+
+    fn receive(&self, buffers: &mut [Vec<u8>]) -> [Option<Train>; TRAINS] {
+        let mut trains = [None; TRAINS];
+        for (train, buffer) in trains.iter_mut().zip(buffers) {
+            *train = udp::receive_train(self.express.taken.fd(), buffer).ok();
+            if train.is_none() {
+                break;
+            }
+        }
+        trains
+    }
+
+    fn batch(&mut self, buffers: &mut [Vec<u8>]) {
+        let trains = self.receive(buffers);
+        if self.express.keys_changed(self.keys_seen) {
+            self.load_keys();
+        }
+        let Some(mut ingress) = self.ingress.take() else { return };
+        let mut join = Join::new(ingress.takes_uso());
+        let mut input = |frame: &Frame<'_>| ingress.input(frame);
+        let mut done = Done::default();
+        for (buffer, train) in buffers.iter_mut().zip(trains) {
+            let Some(train) = train else { break };
+            for datagram in buffer[..train.len].chunks_mut(train.segment) {
+                if datagram[0] < KIND_FRAME {
+                    self.express.taken.leave(datagram, &train.from);
+                    done.left = true;
+                } else {
+                    self.datagram(datagram, &train.from, &mut join, &mut done, &mut input);
+                }
+            }
+        }
+        join.flush(&mut input);
+        ingress.flush();
+        self.ingress = Some(ingress);
+        if done.left {
+            self.express.taken.wake();
+        }
+        if done.opened > 0 {
+            self.express.received.fetch_add(done.opened, Ordering::Relaxed);
+            self.express.heard();
+        }
+    }
+
+    fn datagram<'b>(
+        &mut self,
+        datagram: &'b mut [u8],
+        from: &Address,
+        join: &mut Join<'b>,
+        done: &mut Done,
+        input: &mut dyn FnMut(&Frame<'_>),
+    ) {
+        let size = datagram.len() as u16;
+        let Some((header, sealed)) = datagram.split_first_chunk_mut::<HEADER_LEN>() else {
+            return self.express.drops.count(Drop::CarriageMalformed);
+        };
+        let counter = u64::from_be_bytes(header[4..].try_into().expect("eight bytes"));
+        let number = header[1];
+        let Some(epoch) = self.epoch(number) else {
+            self.express.ask_for_keys();
+            return self.express.drops.count(Drop::SealEpoch);
+        };
+        let Some(plain) = epoch.key.open(header, counter, sealed) else {
+            return self.express.drops.count(Drop::SealInvalid);
+        };
+        if !epoch.replay.admit(counter) {
+            return self.express.drops.count(Drop::SealReplayed);
+        }
+        done.opened += 1;
+        self.follow(number, counter, from);
+        match header[0] {
+            KIND_FRAME => self.frame([header[2], header[3]], plain, join, input),
+            KIND_FRAMES => self.frames(plain, join, input),
+            KIND_PIECE => {
+                join.flush(input);
+                self.piece(plain, input);
+            }
+            KIND_PROBE if plain.len() >= 4 => {
+                let id = u32::from_be_bytes(*plain.first_chunk().expect("four bytes"));
+                let received = self.express.received.load(Ordering::Relaxed) + done.opened;
+                self.express.sender().answer(id, size, received, from);
+            }
+            KIND_ANSWER if plain.len() >= ANSWER_LEN => {
+                let number = |range: std::ops::Range<usize>| {
+                    plain[range].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+                };
+                let (id, size, received) = (number(0..4) as u32, number(4..6) as u16, number(6..14));
+                self.express.answered(Answer { id, size, received });
+            }
+            _ => self.express.drops.count(Drop::CarriageMalformed),
+        }
+    }
+
+    fn frame<'b>(&self, mark: [u8; 2], frame: &'b mut [u8], join: &mut Join<'b>, input: &mut dyn FnMut(&Frame<'_>)) {
+        let mark = Mark::parse(mark).filter(|_| frame.len() >= MIN_FRAME).ok_or(Drop::CarriageMalformed);
+        if let Err(why) = mark.and_then(|mark| join.add(mark, frame, input)) {
+            self.express.drops.count(why);
+        }
+    }
+
+    /// Several frames in one datagram; a length of 0 begins the padding.
+    fn frames<'b>(&self, mut plain: &'b mut [u8], join: &mut Join<'b>, input: &mut dyn FnMut(&Frame<'_>)) {
+        while let Some((entry, rest)) = plain.split_first_chunk_mut::<ENTRY>() {
+            let length = usize::from(u16::from_be_bytes([entry[2], entry[3]]));
+            if length == 0 {
+                return;
+            }
+            if length > rest.len() {
+                return self.express.drops.count(Drop::CarriageMalformed);
+            }
+            let (frame, next) = rest.split_at_mut(length);
+            self.frame([entry[0], entry[1]], frame, join, input);
+            plain = next;
+        }
+    }
+
+    fn piece(&mut self, plain: &[u8], input: &mut dyn FnMut(&Frame<'_>)) {
+        let drops = &self.express.drops;
+        let Some((header, piece)) = PieceHeader::parse(plain) else { return drops.count(Drop::CarriageMalformed) };
+        if let Some(whole) = self.reassembly.insert(header, piece, self.express.now_ms(), drops) {
+            input(&Frame::plain(&whole));
+            self.reassembly.recycle(whole);
+        }
+    }
+
+    /// The key of an epoch; keys that came meanwhile are looked at first.
+    fn epoch(&mut self, number: u8) -> Option<&mut Epoch> {
+        if !self.epochs.iter().any(|epoch| epoch.number == number) && self.express.keys_changed(self.keys_seen) {
+            self.load_keys();
+        }
+        self.epochs.iter_mut().find(|epoch| epoch.number == number)
+    }
+
+    #[cold]
+    fn load_keys(&mut self) {
+        let (seen, opened, forgotten) = self.express.take_keys();
+        self.keys_seen = seen;
+        self.epochs.retain(|epoch| !forgotten.contains(&epoch.number));
+        for (number, key) in opened {
+            self.epochs.retain(|epoch| epoch.number != number);
+            self.epochs.push(Epoch { number, key, replay: Replay::default() });
+        }
+    }
+
+    /// A peer that is ahead of all it sent before is where this came from.
+    fn follow(&mut self, epoch: u8, counter: u64, from: &Address) {
+        let (newest, highest) = self.newest;
+        if epoch == newest && counter <= highest && self.last_from.is_some() {
+            return;
+        }
+        if epoch == newest || epoch.wrapping_sub(newest) < 128 {
+            if epoch != newest || highest == 0 {
+                self.express.first_of_epoch(epoch);
+            }
+            self.newest = (epoch, counter);
+            if self.last_from.as_ref() != Some(from) {
+                self.last_from = Some(*from);
+                self.express.came_from(from);
+            }
+        }
+    }
+}
+
+impl Source for Receiver {
+    fn fd(&self) -> RawFd {
+        self.express.taken.fd()
+    }
+
+    fn ready(&mut self) -> bool {
+        BUFFERS.with_borrow_mut(|buffers| self.batch(buffers));
+        self.reassembly.expire(self.express.now_ms(), &self.express.drops);
+        true
+    }
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: MIT
+//! The sending side of the express carriage (PROTOCOL 5): frames become sealed datagrams, and these leave in trains.
+//!
+//! What comes in one batch leaves together: equal datagrams with one system call, small frames in one datagram. Nothing waits for
+//! company: `flush` follows as soon as no more frames wait.
+
+use std::sync::Arc;
+
+use ipop_base::{Drop, DropCounters, Frame};
+use ipop_express::{HEADER_LEN, SealKey, TAG_LEN};
+use ipop_offload::{Cut, Mark, checksum};
+
+use crate::fragment::{self, PieceHeader};
+use crate::juice_socket::Taken;
+use crate::udp::{self, Address, Refused};
+
+/// First byte of a datagram, by what it holds.
+pub const KIND_FRAME: u8 = 0xc0;
+pub const KIND_FRAMES: u8 = 0xc1;
+pub const KIND_PIECE: u8 = 0xc2;
+pub const KIND_PROBE: u8 = 0xc3;
+pub const KIND_ANSWER: u8 = 0xc4;
+/// Bytes of an answer.
+pub const ANSWER_LEN: usize = 14;
+/// Mark and length, before each of several frames in one datagram.
+pub const ENTRY: usize = 4;
+/// Bytes of a datagram that are no frame's.
+pub const OVERHEAD: usize = HEADER_LEN + TAG_LEN;
+/// Frames up to this length share a datagram.
+const SMALL: usize = 600;
+
+/// What `Sender` did since it was asked last.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    pub datagrams: u64,
+    /// A datagram was longer than the first link of the path takes.
+    pub too_big: bool,
+}
+
+/// The sending side of one link. Its caller holds a lock over it.
+pub struct Sender {
+    taken: Arc<Taken>,
+    drops: Arc<DropCounters>,
+    to: Address,
+    /// Bytes of a full datagram; 0 while frames must go another way.
+    size: usize,
+    key: Option<(u8, SealKey)>,
+    counter: u64,
+    frame_number: u32,
+    /// Sealed datagrams of one size, ready to leave.
+    train: Box<[u8]>,
+    length: usize,
+    segment: usize,
+    /// Small frames that share the next datagram.
+    shared: Vec<u8>,
+    shared_count: usize,
+    /// A frame that goes in pieces.
+    whole: Vec<u8>,
+    sent: Sent,
+}
+
+impl Sender {
+    /// A sender that carries nothing yet.
+    pub fn new(taken: Arc<Taken>, to: Address, drops: Arc<DropCounters>) -> Self {
+        Self {
+            taken,
+            drops,
+            to,
+            size: 0,
+            key: None,
+            counter: 0,
+            frame_number: 0,
+            train: vec![0; udp::MAX_TRAIN].into_boxed_slice(),
+            length: 0,
+            segment: 0,
+            shared: Vec::with_capacity(2048),
+            shared_count: 0,
+            whole: Vec::new(),
+            sent: Sent::default(),
+        }
+    }
+
+    /// True when frames may go this way.
+    pub fn is_open(&self) -> bool {
+        self.size != 0 && self.key.is_some()
+    }
+
+    /// True when there is something to seal with.
+    pub fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Bytes of a full datagram.
+    pub fn size(&self) -> u16 {
+        self.size as u16
+    }
+
+    /// Sets the bytes of a full datagram; None closes the carriage.
+    pub fn resize(&mut self, size: Option<u16>) {
+        let size = usize::from(size.unwrap_or(0));
+        if size != self.size {
+            self.flush();
+            self.size = size;
+        }
+    }
+
+    /// Seals with this key from now on. Counters begin anew: no two keys are the same.
+    pub fn rekey(&mut self, epoch: u8, key: SealKey) {
+        self.flush();
+        self.key = Some((epoch, key));
+        self.counter = 0;
+    }
+
+    /// Seals nothing any more, until `rekey`.
+    pub fn forget_key(&mut self) {
+        self.flush();
+        self.key = None;
+    }
+
+    /// Where datagrams go.
+    pub fn to(&self) -> Address {
+        self.to
+    }
+
+    /// The peer is somewhere else.
+    pub fn redirect(&mut self, to: Address) {
+        self.flush();
+        self.to = to;
+    }
+
+    /// Datagrams sealed with the current key.
+    pub fn sealed(&self) -> u64 {
+        self.counter
+    }
+
+    /// What was sent since the last call.
+    pub fn take_sent(&mut self) -> Sent {
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Takes a frame, which leaves at the latest with `flush`. LinkClosed: not open; Malformed, Oversize: it cannot be carried.
+    pub fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Drop> {
+        if !self.is_open() {
+            return Err(Drop::LinkClosed);
+        }
+        let room = self.size - OVERHEAD;
+        let mut cut = Cut::new(frame, room)?;
+        while let Some(length) = cut.next_len() {
+            if length > room {
+                self.in_pieces(length, |whole| cut.write_next(whole))?;
+            } else if length <= SMALL {
+                self.share(room, length, |to| cut.write_next(to));
+            } else {
+                self.end_shared(false);
+                self.put(KIND_FRAME, length, |to| cut.write_next(to));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends everything that was kept.
+    pub fn flush(&mut self) {
+        self.end_shared(false);
+        self.send_train();
+    }
+
+    /// Sends a probe of `size` bytes at once. False: the path's first link takes none so long, or there is no key.
+    pub fn probe(&mut self, id: u32, size: u16) -> bool {
+        if self.key.is_none() {
+            return false;
+        }
+        self.flush();
+        self.sent.too_big = false;
+        self.put(KIND_PROBE, usize::from(size) - OVERHEAD, |to| {
+            to.fill(0);
+            to[..4].copy_from_slice(&id.to_be_bytes());
+            Mark::none()
+        });
+        self.send_train();
+        !std::mem::take(&mut self.sent.too_big)
+    }
+
+    /// Answers a probe of `size` bytes that came from `to`; `received` datagrams were opened so far.
+    pub fn answer(&mut self, id: u32, size: u16, received: u64, to: &Address) {
+        if self.key.is_none() {
+            return;
+        }
+        self.flush();
+        let usual = std::mem::replace(&mut self.to, *to);
+        self.put(KIND_ANSWER, ANSWER_LEN, |bytes| {
+            bytes[..4].copy_from_slice(&id.to_be_bytes());
+            bytes[4..6].copy_from_slice(&size.to_be_bytes());
+            bytes[6..].copy_from_slice(&received.to_be_bytes());
+            Mark::none()
+        });
+        self.send_train();
+        self.to = usual;
+    }
+
+    /// Adds a small frame to the datagram that others wait for, too.
+    fn share(&mut self, room: usize, length: usize, write: impl FnOnce(&mut [u8]) -> Mark) {
+        if self.shared.len() + ENTRY + length > room {
+            self.end_shared(true);
+        }
+        let at = self.shared.len();
+        self.shared.resize(at + ENTRY + length, 0);
+        let mark = write(&mut self.shared[at + ENTRY..]);
+        self.shared[at..at + 2].copy_from_slice(&mark.bytes());
+        self.shared[at + 2..at + ENTRY].copy_from_slice(&(length as u16).to_be_bytes());
+        self.shared_count += 1;
+    }
+
+    /// Seals what small frames share. `pad`: more follow, so that datagrams of one size make a train.
+    fn end_shared(&mut self, pad: bool) {
+        let shared = std::mem::take(&mut self.shared);
+        match std::mem::take(&mut self.shared_count) {
+            0 => {}
+            1 => {
+                let mark = Mark::parse([shared[0], shared[1]]).unwrap_or(Mark::none());
+                self.put(KIND_FRAME, shared.len() - ENTRY, |to| {
+                    to.copy_from_slice(&shared[ENTRY..]);
+                    mark
+                });
+            }
+            _ => {
+                let length = if pad { self.size - OVERHEAD } else { shared.len() };
+                self.put(KIND_FRAMES, length, |to| {
+                    let (frames, padding) = to.split_at_mut(shared.len());
+                    frames.copy_from_slice(&shared);
+                    padding.fill(0);
+                    Mark::none()
+                });
+            }
+        }
+        self.shared = shared;
+        self.shared.clear();
+    }
+
+    /// A frame that is longer than a datagram and cannot be cut: its checksum is completed, and it goes in pieces.
+    fn in_pieces(&mut self, length: usize, write: impl FnOnce(&mut [u8]) -> Mark) -> Result<(), Drop> {
+        self.end_shared(false);
+        let mut whole = std::mem::take(&mut self.whole);
+        whole.resize(length, 0);
+        let mark = write(&mut whole);
+        let result = checksum::complete(&mut whole, mark).and_then(|()| self.pieces(&whole));
+        self.whole = whole;
+        result
+    }
+
+    fn pieces(&mut self, whole: &[u8]) -> Result<(), Drop> {
+        let pieces = fragment::cut(whole).ok_or(Drop::Oversize)?;
+        let (number, count) = (self.frame_number, pieces.len() as u8);
+        self.frame_number = number.wrapping_add(1);
+        for (index, piece) in pieces.enumerate() {
+            let header = PieceHeader { number, index: index as u8, count };
+            self.put(KIND_PIECE, fragment::HEADER_LEN + piece.len(), |to| {
+                to[..2].fill(0);
+                header.write(to);
+                to[fragment::HEADER_LEN..].copy_from_slice(piece);
+                Mark::none()
+            });
+        }
+        Ok(())
+    }
+
+    /// Seals one datagram whose plaintext of `length` bytes `write` writes, behind those that wait.
+    fn put(&mut self, kind: u8, length: usize, write: impl FnOnce(&mut [u8]) -> Mark) {
+        let total = OVERHEAD + length;
+        let full = self.length + total > udp::MAX_TRAIN || self.length >= (udp::MAX_DATAGRAMS - 1) * self.segment;
+        if total > self.segment || full {
+            self.send_train();
+        }
+        if self.length == 0 {
+            self.segment = total;
+        }
+        let Some((epoch, key)) = &self.key else { return };
+        let datagram = &mut self.train[self.length..self.length + total];
+        let (header, body) = datagram.split_at_mut(HEADER_LEN);
+        let (body, tag) = body.split_at_mut(length);
+        let mark = write(body);
+        let header: &mut [u8; HEADER_LEN] = header.try_into().expect("split there");
+        header[0] = kind;
+        header[1] = *epoch;
+        header[2..4].copy_from_slice(&mark.bytes());
+        header[4..].copy_from_slice(&self.counter.to_be_bytes());
+        tag.copy_from_slice(&key.seal(header, self.counter, body));
+        self.counter += 1;
+        self.length += total;
+        // A train ends with its first shorter datagram.
+        if total < self.segment {
+            self.send_train();
+        }
+    }
+
+    fn send_train(&mut self) {
+        let train = &self.train[..std::mem::take(&mut self.length)];
+        let segment = std::mem::take(&mut self.segment);
+        if train.is_empty() {
+            return;
+        }
+        let count = train.len().div_ceil(segment) as u64;
+        let refused = match udp::send_train(self.taken.fd(), train, segment, &self.to, 0) {
+            Ok(()) => 0,
+            Err(Refused::TooBig) => {
+                self.sent.too_big = true;
+                count
+            }
+            Err(Refused::Train) => udp::send_datagrams(self.taken.fd(), train, segment, &self.to, 0),
+            Err(Refused::Full | Refused::Other(_)) => count,
+        };
+        self.sent.datagrams += count - refused;
+        self.drops.add(Drop::LinkFull, refused);
+    }
+}
