@@ -8,12 +8,16 @@ Prosody stands on router B's WAN address, where both ends reach it: neither STUN
 the two, so the harness leaves it out of the tunnel's CPU and memory. Everything lies in the harness's own folder and
 namespaces, which it ends and removes.
 
+Several peers: `ipop` as it comes, and variants with something changed (PEERS, below). Each says what carries its frames, and
+is not measured with anything else.
+
 IPOP_DIST: folder of another build than the tree's own dist/.
 """
 import json
 import os
 import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from l2b import BenchError, Peer, run
@@ -26,15 +30,32 @@ XMPP_PORT = 5223  # direct TLS (XEP-0368)
 SERVER_READY_S = 15
 LINK_UP_S = 45  # room, offer, ICE and DTLS take 1 to 3 s on a quiet machine
 OWNER = "a"  # makes the room
+TURN_PORT = 3478
+TURN_USER, TURN_PASSWORD = "bench", "turn-secret"
 
 
-def start(t):
-    """Brings up the server and both nodes, and waits for the link between them."""
+@dataclass(frozen=True)
+class Variant:
+    """What is changed, and what must carry the frames then."""
+    carriage: str = "express"
+    kind: str = "direct"
+    options: tuple = ()  # lines of the UCI section `network`
+    env: dict = field(default_factory=dict)  # of ipopd
+    wan_mtu: int = 1500
+    relay: bool = False  # no path but by a TURN server
+
+
+def start(t, variant):
+    """Brings up the servers and both nodes, and waits for the link between them."""
     t.ipop_since = None
-    start_server(t)
     for s in (t.a, t.b):
-        s.spawn(IPOPD, "--config", s.write("ipop", uci(t, s)))
-    seen = wait_link(t)
+        s.ip("link", "set", "wan0", "mtu", variant.wan_mtu)
+    start_server(t)
+    if variant.relay:
+        start_relay(t)
+    for s in (t.a, t.b):
+        s.spawn(IPOPD, "--config", s.write("ipop", uci(t, s, variant)), env=variant.env)
+    seen = wait_link(t, variant)
     t.ipop_since = time.monotonic()
     for s in (t.a, t.b):
         say(s, f"{seen[s.key][1]['state']}, {carriage(seen[s.key][1])}")
@@ -63,7 +84,40 @@ def check():
     return None if Path("/dev/net/tun").exists() else "needs /dev/net/tun"
 
 
-# The server
+# The servers
+
+
+def start_relay(t):
+    """A coturn on router B; router A reaches nothing else there by UDP, so every frame crosses it."""
+    s = t.b
+    conf = s.write("turnserver.conf", f"""listening-ip={s.wan}
+relay-ip={s.wan}
+listening-port={TURN_PORT}
+lt-cred-mech
+user={TURN_USER}:{TURN_PASSWORD}
+realm={DOMAIN}
+userdb={s.dir}/turn.db
+pidfile={s.dir}/turn.pid
+no-tls
+no-dtls
+no-cli
+log-file=stdout
+simple-log
+""")
+    t.a.run("nft", "-f", t.a.write("relay.nft", f"""table inet bench {{
+    chain out {{
+        type filter hook output priority 0; policy accept;
+        ip daddr {s.wan} udp dport != {TURN_PORT} drop
+    }}
+    chain in {{
+        type filter hook input priority 0; policy accept;
+        ip saddr {s.wan} udp sport != {TURN_PORT} drop
+    }}
+}}
+"""))
+    s.spawn("turnserver", "-c", conf, helper=True)
+    wait(t, f"coturn does not listen after {SERVER_READY_S} s", SERVER_READY_S,
+         lambda: f"{s.wan}:{TURN_PORT} " in s.run("ss", "-Hlun").stdout)
 
 
 def start_server(t):
@@ -75,11 +129,16 @@ def start_server(t):
         # Prosody replaces the password with its SCRAM hash when it is first used.
         (accounts / f"{side.key}.dat").write_text(f'return {{ ["password"] = "{password(side)}" }};\n')
     p = s.spawn("prosody", "-F", "--config", s.write("prosody.cfg.lua", prosody_config(s, cert, key)), helper=True)
-    end = time.monotonic() + SERVER_READY_S
-    while "c2s_direct_tls" not in Path(p.logfile).read_text(errors="replace"):
+    wait(t, f"Prosody does not listen after {SERVER_READY_S} s", SERVER_READY_S,
+         lambda: "c2s_direct_tls" in Path(p.logfile).read_text(errors="replace"))
+
+
+def wait(t, complaint, seconds, condition):
+    end = time.monotonic() + seconds
+    while not condition():
         t.check_alive()
         if time.monotonic() > end:
-            raise BenchError(f"Prosody does not listen after {SERVER_READY_S} s\n{t.logs()}")
+            raise BenchError(f"{complaint}\n{t.logs()}")
         time.sleep(0.05)
 
 
@@ -133,7 +192,9 @@ def password(s):
     return f"secret-{s.key}"
 
 
-def uci(t, s):
+def uci(t, s, variant):
+    turn = (f"list turn 'turn:{TURN_USER}:{TURN_PASSWORD}@{t.b.wan}:{TURN_PORT}'",) if variant.relay else ()
+    more = "".join(f"\t{line}\n" for line in variant.options + turn)
     members = "".join(f"\tlist member '{x.key}@{DOMAIN}'\n" for x in (t.a, t.b) if x.key != OWNER)
     return f"""config ipop 'main'
 \toption enabled '1'
@@ -150,26 +211,35 @@ config network 'bench'
 \toption bridge 'br-lan'
 \toption tap 'ipop0'
 \toption mtu '1500'
-""" + (f"\toption owner '1'\n{members}" if s.key == OWNER else "")
+""" + more + (f"\toption owner '1'\n{members}" if s.key == OWNER else "")
 
 
-def wait_link(t):
-    """Waits until both taps are in their bridges and both ends say that the link is up; returns each side's network and peer."""
-    end = time.monotonic() + LINK_UP_S
+def wait_link(t, variant):
+    """Waits until both taps are in their bridges and both ends say that frames go as they should; returns each side's network and peer."""
     seen, why = {}, {}
-    while time.monotonic() < end:
+
+    def is_up():
         for s in (t.a, t.b):
             try:
-                seen[s.key] = find_peer(status(s))
+                seen[s.key], why[s.key] = find_peer(status(s)), ""
             except BenchError as e:
                 why[s.key] = str(e)
                 seen.pop(s.key, None)
-        if len(seen) == 2 and all(n["bridge"]["state"] == "joined" and p["state"] == "up" for n, p in seen.values()):
-            return seen
-        t.check_alive()
-        time.sleep(0.2)
-    told = {**why, **{k: f"bridge {n['bridge']['state']}, link {p['state']}" for k, (n, p) in seen.items()}}
-    raise BenchError(f"no link after {LINK_UP_S} s: {'; '.join(f'router {k}: {v}' for k, v in sorted(told.items()))}\n{t.logs()}")
+        return len(seen) == 2 and all(is_right(n, p, variant) for n, p in seen.values())
+
+    try:
+        wait(t, "", LINK_UP_S, is_up)
+    except BenchError as e:
+        told = {**why, **{k: f"bridge {n['bridge']['state']}, link {p['state']}, {carriage(p)}" for k, (n, p) in seen.items()}}
+        told = "; ".join(f"router {k}: {v}" for k, v in sorted(told.items()))
+        raise BenchError(f"no {variant.kind} link over {variant.carriage} after {LINK_UP_S} s: {told}{e}") from e
+    return seen
+
+
+def is_right(network, peer, variant):
+    path = peer.get("path") or {}
+    return (network["bridge"]["state"], peer["state"], path.get("kind"), path.get("carriage")) == (
+        "joined", "up", variant.kind, variant.carriage)
 
 
 def status(s):
@@ -195,7 +265,10 @@ def find_peer(answer):
 
 def carriage(peer):
     path = peer.get("path")
-    return f"{path['kind']} over {path['carriage']}, {path['local']} -> {path['remote']}" if path else "no path"
+    if not path:
+        return "no path"
+    how = f"{path['cipher']}, datagrams of {path['datagramBytes']} bytes" if path.get("cipher") else path.get("carriageWhy") or "as it was told"
+    return f"{path['kind']} over {path['carriage']} ({how}), {path['local']} -> {path['remote']}"
 
 
 def drops(port):
@@ -210,5 +283,15 @@ def say(s, text):
         print(line, file=log)
 
 
-PEERS = [Peer("ipop", "ipop: links by ICE and DTLS, peers found through XMPP", start, encrypted=True, stop=stop, check=check,
-              commands=("prosody", "openssl"), packages=("prosody", "openssl"), ready_s=15)]
+def peer(name, title, variant=Variant(), commands=(), packages=()):
+    return Peer(name, title, lambda t: start(t, variant), encrypted=True, stop=stop, check=check,
+                commands=("prosody", "openssl", *commands), packages=("prosody", "openssl", *packages), ready_s=15)
+
+
+PEERS = [
+    peer("ipop", "ipop: links by ICE and DTLS, frames by the express carriage"),
+    peer("ipop-srtp", "ipop, the SRTP carriage", Variant(carriage="srtp", options=("option carriage 'srtp'",))),
+    peer("ipop-chacha20", "ipop, ChaCha20-Poly1305 as on a CPU without AES", Variant(env={"IPOP_TEST_CIPHER": "chacha20-poly1305"})),
+    peer("ipop-relay", "ipop through a TURN server", Variant(carriage="srtp", kind="relay", relay=True), ("turnserver", "nft"), ("coturn", "nftables")),
+    peer("ipop-mtu1280", "ipop, path MTU 1280", Variant(wan_mtu=1280)),
+]

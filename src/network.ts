@@ -86,6 +86,7 @@ export class Network {
   }
 
   start(now: Millis): void {
+    this.#shape();
     this.lan.start(now);
     this.session.start();
   }
@@ -98,6 +99,7 @@ export class Network {
   /** Takes over a changed configuration, and touches nothing but the parts that changed. */
   configure(config: NetworkConfig, parts: ReadonlySet<NetworkPart>, now: Millis): void {
     this.config = config;
+    if (parts.has('shape')) this.#shape();
     if (parts.has('servers')) this.#configureLinks();
     if (parts.has('room')) {
       // The goodbyes still go through the session that the peers know.
@@ -340,6 +342,11 @@ export class Network {
       this.#logLink('warning', `address ${address} is not used: ${textOf(error)}`);
       return true;
     }
+  }
+
+  /** Native keeps it for links to come. */
+  #shape(): void {
+    this.#try(() => this.#deps.native.shapeLinks(this.sw, this.config.shape));
   }
 
   #configureLinks(): void {

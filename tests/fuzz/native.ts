@@ -69,6 +69,8 @@ export async function fuzzNative(target: string, seconds: number, programs: stri
   if (code !== 0) {
     console.log(tail.join('\n'));
     if (outcome.found.length === 0) outcome.found.push(`${target} ended with exit code ${code}`);
+    // The corpus is made anew by a program that gets through it.
+    return outcome;
   }
   const before = new Set(filesIn(corpus));
   await lines(program, ['-set_cover_merge=1', ...common, `${work}/kept`, corpus, `${work}/new`], () => undefined);

@@ -64,6 +64,7 @@ pub struct Route {
 struct Batch {
     fd: RawFd,
     to: Address,
+    tos: u8,
     segment: usize,
     bytes: Vec<u8>,
     /// Of the link they belong to.
@@ -74,8 +75,10 @@ thread_local! {
     /// The agent that sends on this thread right now.
     static SENDING: Cell<AgentId> = const { Cell::new(0) };
     static ROUTE: Cell<Option<Route>> = const { Cell::new(None) };
-    /// Drops of the link whose media is held back right now.
-    static HOLDING: RefCell<Option<Arc<DropCounters>>> = const { RefCell::new(None) };
+    /// Drops of the link whose media is held back right now, and its DS field.
+    static HOLDING: RefCell<Option<(Arc<DropCounters>, u8)>> = const { RefCell::new(None) };
+    /// The socket had no room for what was sent on this thread.
+    static FULL: Cell<bool> = const { Cell::new(false) };
     static BATCH: RefCell<Option<Batch>> = const { RefCell::new(None) };
 }
 
@@ -95,40 +98,42 @@ pub fn route_of(send: impl FnOnce()) -> Option<Route> {
 }
 
 /// Runs `send`, whose media waits on this thread, to leave in trains: when a train is full, or by `flush`. What the kernel has no
-/// room for then is counted in `drops`.
-pub fn held_back<T>(drops: &Arc<DropCounters>, send: impl FnOnce() -> T) -> T {
-    HOLDING.set(Some(drops.clone()));
+/// room for then is counted in `drops`. `tos` is the DS field of the datagrams.
+pub fn held_back<T>(drops: &Arc<DropCounters>, tos: u8, send: impl FnOnce() -> T) -> T {
+    HOLDING.set(Some((drops.clone(), tos)));
     let result = send();
     HOLDING.set(None);
     result
 }
 
-/// Sends what waits on this thread.
-pub fn flush() {
+/// Sends what waits on this thread. False: since the last time the socket had no room for all of it.
+pub fn flush() -> bool {
     BATCH.with_borrow_mut(|batch| {
         if let Some(batch) = batch {
             batch.send();
         }
     });
+    !FULL.take()
 }
 
 /// Adds a datagram to this thread's train; one that does not belong to it lets the train go first.
-fn add_to_batch(fd: RawFd, to: Address, bytes: &[u8], drops: &Arc<DropCounters>) {
+fn add_to_batch(fd: RawFd, to: Address, tos: u8, bytes: &[u8], drops: &Arc<DropCounters>) {
     BATCH.with_borrow_mut(|slot| {
         let batch = slot.get_or_insert_with(|| Batch {
             fd,
             to,
+            tos,
             segment: bytes.len(),
             bytes: Vec::with_capacity(udp::MAX_TRAIN),
             drops: drops.clone(),
         });
         let full = batch.bytes.len() + bytes.len() > udp::MAX_TRAIN
             || batch.bytes.len() >= (udp::MAX_DATAGRAMS - 1) * batch.segment;
-        if full || bytes.len() > batch.segment || batch.fd != fd || batch.to != to {
+        if full || bytes.len() > batch.segment || batch.fd != fd || batch.to != to || batch.tos != tos {
             batch.send();
         }
         if batch.bytes.is_empty() {
-            (batch.fd, batch.to, batch.segment) = (fd, to, bytes.len());
+            (batch.fd, batch.to, batch.tos, batch.segment) = (fd, to, tos, bytes.len());
             if !Arc::ptr_eq(&batch.drops, drops) {
                 batch.drops = drops.clone();
             }
@@ -146,8 +151,11 @@ impl Batch {
         if self.bytes.is_empty() {
             return;
         }
-        let refused = udp::send_datagrams(self.fd, &self.bytes, self.segment, &self.to, 0);
-        self.drops.add(IpopDrop::LinkFull, refused);
+        let refused = udp::send_datagrams(self.fd, &self.bytes, self.segment, &self.to, self.tos);
+        if refused > 0 {
+            self.drops.add(IpopDrop::LinkFull, refused);
+            FULL.set(true);
+        }
         self.bytes.clear();
     }
 }
@@ -267,6 +275,7 @@ fn share(route: &Route) -> Result<Arc<Shared>> {
         SHARED_COUNT.store(all.len(), Ordering::Release);
         return Err(Error::new(libc::ENOPROTOOPT, "this kernel joins no datagrams (UDP_GRO)"));
     }
+    udp::receive_tos(route.fd);
     udp::enlarge_buffers(route.fd);
     Ok(shared)
 }
@@ -380,8 +389,8 @@ pub unsafe extern "C" fn __wrap_sendto(
         let is_direct = (128..=191).contains(&bytes[0]);
         ROUTE.set(Some(Route { agent, fd, to, is_direct }));
         let holds = HOLDING.with_borrow(Option::clone);
-        if let Some(drops) = holds.filter(|_| is_direct || (64..=79).contains(&bytes[0])) {
-            add_to_batch(fd, to, bytes, &drops);
+        if let Some((drops, tos)) = holds.filter(|_| is_direct || (64..=79).contains(&bytes[0])) {
+            add_to_batch(fd, to, tos, bytes, &drops);
             return size as isize;
         }
     }

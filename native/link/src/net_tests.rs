@@ -110,6 +110,10 @@ impl PortRegistrar for Registrar {
         *self.port.lock().unwrap() = Some((transmit, drops));
         self.sink.clone()
     }
+
+    fn network(&self) -> Handle {
+        1
+    }
 }
 
 /// One end: its own `Links`, with one link.

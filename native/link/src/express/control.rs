@@ -8,12 +8,14 @@ use std::time::Instant;
 
 use ipop_base::{DropCounters, FrameSink, Handle, Token, Worker};
 use ipop_express::{Action, Binding, Ciphers, Exchange, OpenKey, Params, Path, PathParams, Role, SealKey};
+use ipop_queue::Meter;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::receiver::Receiver;
 use super::{Express, NewKeys, News, Sender};
 use crate::juice_socket::{Route, Taken};
 use crate::report::Silence;
+use crate::shape::Arrivals;
 use crate::udp::Address;
 use crate::workers::Timer;
 
@@ -29,6 +31,7 @@ pub struct Surroundings {
     pub port: Handle,
     pub sink: Arc<dyn FrameSink>,
     pub drops: Arc<DropCounters>,
+    pub arrivals: Arrivals,
     pub silence: Arc<Silence>,
     pub timer: Arc<Timer>,
     pub worker: Arc<Worker>,
@@ -73,6 +76,38 @@ pub struct Control {
     unkeyed: Option<String>,
     cipher: &'static str,
     epoch: u32,
+    loss: Loss,
+}
+
+/// What is known of lost datagrams, by the answers to probes.
+#[derive(Default)]
+struct Loss {
+    /// Probes, and how many datagrams had left with each.
+    probed: VecDeque<(u32, u64)>,
+    meter: Meter,
+    /// Sent and lost since somebody asked.
+    news: (u64, u64),
+}
+
+/// Probes whose answers may come still.
+const MAX_PROBED: usize = 16;
+
+impl Loss {
+    fn probed(&mut self, id: u32, total: u64) {
+        if self.probed.len() == MAX_PROBED {
+            self.probed.pop_front();
+        }
+        self.probed.push_back((id, total));
+    }
+
+    /// Answers to probes before it count no more: they were overtaken.
+    fn answered(&mut self, id: u32, received: u64) {
+        let Some(at) = self.probed.iter().position(|(probe, _)| *probe == id) else { return };
+        let (_, total) = self.probed[at];
+        self.probed.drain(..=at);
+        let (sent, lost) = self.meter.update(total, received);
+        (self.news.0, self.news.1) = (self.news.0 + sent, self.news.1 + lost);
+    }
 }
 
 impl Control {
@@ -102,6 +137,7 @@ impl Control {
             unkeyed: None,
             cipher: "",
             epoch: 0,
+            loss: Loss::default(),
         }
     }
 
@@ -156,6 +192,11 @@ impl Control {
         self.path.as_ref()?.size()
     }
 
+    /// Datagrams sent, and lost of them, since the last call: as far as answers tell.
+    pub fn take_loss(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.loss.news)
+    }
+
     /// Runs what is due. `send` sends a message on the control channel. Returns when to run again, on the link's clock.
     pub fn tick(&mut self, now: u64, send: &mut dyn FnMut(&[u8])) -> u64 {
         while let Some(message) = self.messages.pop_front() {
@@ -170,7 +211,7 @@ impl Control {
         self.act(actions, send);
         let next = self.exchange.next_ms();
         let (Some(path), Some(express)) = (&mut self.path, &self.express) else { return next };
-        match probe(path, express, now) {
+        match probe(path, &mut self.loss, express, now) {
             // Probes are sealed, too.
             None => next,
             Some(is_used) => next.min(path.next_ms()).min(if is_used { now + USED_MS } else { u64::MAX }),
@@ -201,6 +242,7 @@ impl Control {
         let express = Arc::new(Express {
             taken,
             drops: self.around.drops.clone(),
+            arrivals: self.around.arrivals.clone(),
             silence: self.around.silence.clone(),
             timer: self.around.timer.clone(),
             clock: self.around.clock,
@@ -241,6 +283,7 @@ impl Control {
         if let Some(path) = &mut self.path {
             answers.iter().for_each(|answer| path.answered(answer.id, answer.size, now));
         }
+        answers.iter().for_each(|answer| self.loss.answered(answer.id, answer.received));
         if let Some(number) = first_of {
             // The wire's eight bits are enough for the exchange.
             let actions = self.exchange.opened(u32::from(number), now);
@@ -293,7 +336,7 @@ impl Drop for Control {
 
 /// Sends the probes that are due, and lets frames go by express, or not. True: frames went since the last time; None: there
 /// is no key.
-fn probe(path: &mut Path, express: &Express, now: u64) -> Option<bool> {
+fn probe(path: &mut Path, loss: &mut Loss, express: &Express, now: u64) -> Option<bool> {
     let mut sender = express.sender();
     if !sender.has_key() {
         return None;
@@ -306,7 +349,9 @@ fn probe(path: &mut Path, express: &Express, now: u64) -> Option<bool> {
         path.sent();
     }
     while let Some(probe) = path.due(now) {
-        if !sender.probe(probe.id, probe.size) {
+        if sender.probe(probe.id, probe.size) {
+            loss.probed(probe.id, sender.total());
+        } else {
             path.too_big(probe.size, now);
         }
     }

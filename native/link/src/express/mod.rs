@@ -21,12 +21,14 @@ use ipop_express::OpenKey;
 
 use crate::juice_socket::Taken;
 use crate::report::Silence;
+use crate::shape::Arrivals;
 use crate::udp::Address;
 use crate::workers::Timer;
 
 mod settings;
 
 pub use control::{Control, Settings, Surroundings};
+pub use sender::OVERHEAD;
 use sender::Sender;
 pub use settings::settings;
 
@@ -48,6 +50,7 @@ pub struct Answer {
 pub struct Express {
     taken: Arc<Taken>,
     drops: Arc<DropCounters>,
+    arrivals: Arrivals,
     silence: Arc<Silence>,
     timer: Arc<Timer>,
     clock: Instant,
