@@ -726,3 +726,6 @@ fn measure() {
     }
     note(&text);
 }
+
+#[path = "shaping_net_tests.rs"]
+mod shaping;
