@@ -8,7 +8,7 @@ import {type Deadline, earliest, type Millis} from './base/time.ts';
 import {LanPort} from './controller/lan-port.ts';
 import {Switch} from './l2switch/switch.ts';
 import type {SwitchEffect} from './l2switch/types.ts';
-import type {NativeEvent, PortId, SwitchId} from './native/datapath.ts';
+import {NativeError, type NativeEvent, type PortId, type SwitchId} from './native/datapath.ts';
 import type {Native} from './native/native.ts';
 import {Budget} from './tincan/budget.ts';
 import {parseJingle, writeJingle} from './tincan/jingle.ts';
@@ -24,6 +24,8 @@ import type {XmppState} from './status/types.ts';
 const LINK_WARNINGS = 20;
 const LINK_WARNING_EVERY_MS = 30_000;
 
+/** errno of an interface that is not there. */
+const ENODEV = 19;
 /** Another node of our identity is told of for so long after it was last noticed; it leaves a note each minute. */
 const TWIN_SHOWN_MS = 180_000;
 
@@ -84,6 +86,7 @@ export class Network {
   }
 
   start(now: Millis): void {
+    this.#shape();
     this.lan.start(now);
     this.session.start();
   }
@@ -96,6 +99,7 @@ export class Network {
   /** Takes over a changed configuration, and touches nothing but the parts that changed. */
   configure(config: NetworkConfig, parts: ReadonlySet<NetworkPart>, now: Millis): void {
     this.config = config;
+    if (parts.has('shape')) this.#shape();
     if (parts.has('servers')) this.#configureLinks();
     if (parts.has('room')) {
       // The goodbyes still go through the session that the peers know.
@@ -280,6 +284,7 @@ export class Network {
       {
         openTap: () => native.openTap(this.sw, tap, mtuBytes),
         joinBridge: (port, name) => native.joinBridge(port, name),
+        hasDevice: (port) => this.#hasDevice(port),
         onPortUp: (port: PortId) => {
           native.enablePort(port, true);
           this.fdb.handlePortUp(port, 'lan', nowMs());
@@ -319,6 +324,16 @@ export class Network {
     return new LinkManager(deps, {generation});
   }
 
+  #hasDevice(port: PortId): boolean {
+    try {
+      this.#deps.native.bridgeOf(port);
+      return true;
+    } catch (error) {
+      // Anything else says nothing about the device.
+      return !(error instanceof NativeError && error.errno === ENODEV);
+    }
+  }
+
   /** An address that cannot be judged just now is not used: a link inside another one would never end. */
   #isOverlay(address: string): boolean {
     try {
@@ -327,6 +342,11 @@ export class Network {
       this.#logLink('warning', `address ${address} is not used: ${textOf(error)}`);
       return true;
     }
+  }
+
+  /** Native keeps it for links to come. */
+  #shape(): void {
+    this.#try(() => this.#deps.native.shapeLinks(this.sw, this.config.shape));
   }
 
   #configureLinks(): void {

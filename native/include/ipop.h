@@ -97,7 +97,7 @@ enum ipop_drop {
   IPOP_DROP_SEAL_INVALID,        /* express datagram that nobody with the link's keys has sealed, or that was cut or changed */
   IPOP_DROP_SEAL_REPLAYED,       /* express datagram that came before, or is older than the replay window */
   IPOP_DROP_SEAL_EPOCH,          /* express datagram of an epoch whose key this side has not, or no longer */
-  IPOP_DROP_QUEUE_EARLY,         /* dropped early by flow, to keep the queue of a shaped link short (RFC 8290) */
+  IPOP_DROP_QUEUE_EARLY,         /* dropped early by flow, to keep a queue short: here (RFC 8290), or told so on the way (RFC 6040, 4.2) */
   IPOP_DROP_CIRCUIT_BREAKER,     /* not TCP, on a link that loses more than a tenth of what is sent (RFC 8084) */
   IPOP_DROP_COUNT
 };
@@ -182,9 +182,14 @@ int ipop_link_send(int link, const uint8_t *message, int len);
  * and wherever it does not, frames go by SRTP. Once a link, on both sides. Text map: local, peer (node ids, 40 hex digits), generation (of the
  * offer), cipher (optional: aes-256-gcm or chacha20-poly1305; default by CPU), rekey_ms (optional, 100..86400000). -EINVAL, -ENOTCONN, -EALREADY. */
 int ipop_link_express(int link, const uint8_t *config, int len);
+/* How the links of a switch share a line, those to come too; counts at once. Text map, 0 or missing: none of it. up_kbit, down_kbit: 64..10000000, in
+ * 1000 bits/s of all that its links send and receive, with the headers of UDP and IP; frames beyond wait by flow, and are marked (ECN) or
+ * dropped (QUEUE_EARLY) early; dscp: 0..63 (RFC 2474), for what its links send. -EINVAL. */
+int ipop_switch_shape(int sw, const uint8_t *config, int len);
 /* Text map: state, local, remote (address:port of the selected pair), local_type, remote_type (host, srflx, prflx, relay), carriage (srtp,
  * express), carriage_why (in words), cipher, epoch, datagram_bytes (UDP payload; 0 while express is closed), express_received (datagrams),
- * rtp_sent, rtp_received (packets), ssrc_changes, silent_ms (since anything was heard). Returns bytes written. */
+ * rtp_sent, rtp_received (packets), ssrc_changes, silent_ms (since anything was heard), loss_permille (of what was sent lately; empty: too
+ * little to say), throttled (1: over a tenth for 10 s, so all but TCP is limited to 256 kbit/s). Returns bytes written. */
 int ipop_link_info(int link, uint8_t *buf, int cap);
 /* Closes the link; its rules and port are gone at once, the agent is torn down on a native thread. */
 int ipop_link_close(int link);

@@ -18,10 +18,12 @@ export type LanState =
   /** The configuration names no bridge. */
   | {readonly name: 'unbridged'; readonly port: PortId};
 
-/** What it needs of the outside. Both functions throw errors that carry `errno`. */
+/** What it needs of the outside. The first two throw errors that carry `errno`. */
 export interface LanPortDeps {
   openTap(): PortId;
   joinBridge(port: PortId, bridge: string): void;
+  /** Whether the tap's device is there under its name. */
+  hasDevice(port: PortId): boolean;
   /** The tap is there (again): enable it and tell the switch. */
   onPortUp(port: PortId): void;
   /** The tap is gone: tell the switch. */
@@ -88,6 +90,12 @@ export class LanPort {
 
   #attempt(now: Millis): void {
     let port = this.port;
+    if (port !== undefined && !this.#deps.hasDevice(port)) {
+      // Renamed by somebody, or deleted a moment ago: whoever looks for it looks for its name.
+      this.#deps.onPortDown(port);
+      this.#state = undefined;
+      port = undefined;
+    }
     if (port === undefined) {
       try {
         port = this.#deps.openTap();

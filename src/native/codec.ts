@@ -157,6 +157,8 @@ export function decodeLinkInfo(bytes: Uint8Array): LinkInfo {
     rtpReceived: count('rtp_received'),
     ssrcChanges: count('ssrc_changes'),
     silentMs: count('silent_ms'),
+    lossPermille: (map['loss_permille'] ?? '') === '' ? undefined : count('loss_permille'),
+    throttled: count('throttled') === 1,
   };
 }
 

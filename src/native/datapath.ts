@@ -135,6 +135,17 @@ export interface LinkInfo {
   readonly rtpReceived: number;
   readonly ssrcChanges: number;
   readonly silentMs: number;
+  /** Of what was sent lately; undefined: too little to say. */
+  readonly lossPermille: number | undefined;
+  /** So much was lost for so long that all but TCP is held down (RFC 8084). */
+  readonly throttled: boolean;
+}
+
+/** Rates in kbit/s, 0: no limit; `dscp`: 0-63. */
+export interface LinkShape {
+  readonly upKbit: number;
+  readonly downKbit: number;
+  readonly dscp: number;
 }
 
 /** Switches and their ports. */
@@ -165,6 +176,8 @@ export interface LinkPath {
   sendMessage(link: PortId, message: Uint8Array): void;
   /** Begins with the express carriage on a link that is up; `local` and `peer` are node ids. */
   startExpress(link: PortId, local: string, peer: string, generation: number): void;
+  /** How all links of a switch share a line, those to come too; counts at once. */
+  shapeLinks(sw: SwitchId, shape: LinkShape): void;
   linkInfo(link: PortId): LinkInfo;
   closeLink(link: PortId): void;
 }

@@ -11,6 +11,7 @@ import {
   type LinkInfo,
   type LinkPath,
   type LinkRole,
+  type LinkShape,
   type NativeEvent,
   type PortCounters,
   type PortId,
@@ -219,6 +220,18 @@ export class FakeDatapath implements Datapath, LinkPath {
   startExpress(link: PortId): void {
     const found = this.#link('ipop_link_express', link);
     if (found.state !== 'up') throw fail('ipop_link_express', ENOTCONN, 'the link is not up');
+  }
+
+  /** The fake's links are as fast as they are. */
+  shapeLinks(sw: SwitchId, {upKbit, downKbit, dscp}: LinkShape): void {
+    this.#switch('ipop_switch_shape', sw);
+    const isRate = (kbit: number) => kbit === 0 || (kbit >= 64 && kbit <= 10_000_000);
+    if (!isRate(upKbit) || !isRate(downKbit) || dscp < 0 || dscp > 63)
+      throw fail(
+        'ipop_switch_shape',
+        EINVAL,
+        `up_kbit ${upKbit}, down_kbit ${downKbit} or dscp ${dscp} is out of range`,
+      );
   }
 
   linkInfo(link: PortId): LinkInfo {

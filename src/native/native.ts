@@ -13,6 +13,7 @@ import {
   type LinkInfo,
   type LinkPath,
   type LinkRole,
+  type LinkShape,
   type PortCounters,
   type PortId,
   type RuleUse,
@@ -159,6 +160,11 @@ export class Native implements Datapath, LinkPath {
 
   startExpress(link: PortId, local: string, peer: string, generation: number): void {
     this.#calls.call('ipop_link_express', link, ...counted(writeTextMap({local, peer, generation})));
+  }
+
+  shapeLinks(sw: SwitchId, {upKbit, downKbit, dscp}: LinkShape): void {
+    const config = writeTextMap({up_kbit: upKbit, down_kbit: downKbit, dscp});
+    this.#calls.call('ipop_switch_shape', sw, ...counted(config));
   }
 
   linkInfo(link: PortId): LinkInfo {

@@ -35,6 +35,7 @@ export const SIGNATURES: Signatures = {
   ipop_link_candidate: ['int', 'bytes', 'int'],
   ipop_link_send: ['int', 'bytes', 'int'],
   ipop_link_express: ['int', 'bytes', 'int'],
+  ipop_switch_shape: ['int', 'bytes', 'int'],
   ipop_link_info: ['int', 'bytes', 'int'],
   ipop_link_close: ['int'],
   ipop_stream_open: ['bytes', 'int'],

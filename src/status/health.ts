@@ -25,6 +25,7 @@ export const HEALTH_CODES = {
   'peer-down': 'error',
   'no-peers': 'warning',
   'relay-in-use': 'warning',
+  'link-loss': 'warning',
   'state-not-stored': 'warning',
   'records-dropped': 'warning',
 } as const satisfies Readonly<Record<string, Severity>>;
@@ -160,6 +161,12 @@ function judgePeers({peers, xmpp}: NetworkStatus, add: Add): void {
     if (state !== 'up' && error?.code === UNSUPPORTED_VERSION) add('unsupported-version', `${name}: ${error.text}`);
     else if (present && state !== 'up')
       add('peer-down', `${name} is in the room but not linked (${state})${whyDown(peer)}`);
+    if (peer.path?.throttled) {
+      add(
+        'link-loss',
+        `${name}: more than a tenth of what is sent is lost (now ${(peer.path.lossPermille ?? 0) / 10} %), so all but TCP is held at 256 kbit/s: something sends more than the line carries (option up_kbit), or the line is bad`,
+      );
+    }
     if (peer.path?.kind === 'relay') {
       add(
         'relay-in-use',

@@ -85,6 +85,10 @@ export interface PeerStatus {
     readonly cipher?: string;
     /** Bytes of UDP payload that the path takes; with express. */
     readonly datagramBytes?: number;
+    /** Loss of what was sent lately, in thousandths; absent when too little was. */
+    readonly lossPermille?: number;
+    /** All but TCP is held down, because so much is lost. */
+    readonly throttled?: boolean;
   };
   readonly traffic: TrafficStatus;
   readonly macs: number;

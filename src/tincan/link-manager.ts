@@ -301,9 +301,18 @@ function statusOf(link: Link, now: Millis): LinkStatus {
 /** How people see native's report of a path. */
 export function pathOf(info: LinkInfo): NonNullable<PeerStatus['path']> {
   const kind = info.localType === 'relay' || info.remoteType === 'relay' ? 'relay' : 'direct';
-  const {local, remote, carriage, carriageWhy, cipher, datagramBytes} = info;
+  const {local, remote, carriage, carriageWhy, cipher, datagramBytes, lossPermille, throttled} = info;
   const sealed = carriage === 'express' ? {cipher, datagramBytes} : {};
-  return {kind, local, remote, carriage, ...sealed, ...(carriageWhy === '' ? {} : {carriageWhy})};
+  return {
+    kind,
+    local,
+    remote,
+    carriage,
+    ...sealed,
+    ...(carriageWhy === '' ? {} : {carriageWhy}),
+    ...(lossPermille === undefined ? {} : {lossPermille}),
+    ...(throttled ? {throttled} : {}),
+  };
 }
 
 function compare(a: string, b: string): number {

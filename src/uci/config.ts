@@ -2,6 +2,7 @@
 // The typed configuration: what the rest of the program sees of /etc/config/ipop. Parsed once, never checked again.
 
 import type {LogLevel} from '../base/log.ts';
+import type {LinkShape} from '../native/datapath.ts';
 import {parseUci, UciError, type UciSection} from './parse.ts';
 import {Report, readSection, type Problem} from './read-section.ts';
 import {MAIN, NETWORK, SECTIONS, type Values} from './schema.ts';
@@ -49,6 +50,8 @@ export interface NetworkConfig {
   };
   /** auto: express where it can be. */
   readonly carriage: 'auto' | 'srtp';
+  /** 0: not shaped, not marked. */
+  readonly shape: LinkShape;
   /** `stun:host:port` */
   readonly stun: readonly string[];
   /** `turn:user:password@host:port`, user and password percent-encoded. */
@@ -130,6 +133,7 @@ function networkOf(network: string, values: Values<typeof NETWORK>): NetworkConf
     room: {jid: values.room, owner: values.owner, members: values.member},
     bridge: {name: bridge === 'none' ? undefined : bridge, tap: values.tap, mtuBytes: values.mtu},
     carriage: values.carriage,
+    shape: {upKbit: values.up_kbit, downKbit: values.down_kbit, dscp: values.dscp},
     stun: values.stun,
     turn: values.turn,
   };

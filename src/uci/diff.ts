@@ -16,6 +16,7 @@ const PARTS = {
   bridge: ({bridge}: NetworkConfig) => bridge,
   /** STUN and TURN. */
   servers: ({stun, turn, carriage}: NetworkConfig) => [stun, turn, carriage],
+  shape: ({shape}: NetworkConfig) => shape,
 } as const;
 
 /** What a reload does about each part, for people. */
@@ -25,6 +26,7 @@ const EFFECTS: Readonly<Record<NetworkPart, string>> = {
   members: 'member',
   bridge: 'bridge, tap or mtu: the tap is made anew, links stay',
   servers: 'stun, turn or carriage: used from the next link try on',
+  shape: 'up_kbit, down_kbit or dscp: counts at once, for links that are up too',
 };
 
 /** Options that only count at a start. */

@@ -111,6 +111,21 @@ export const NETWORK = {
     'auto',
     'What frames travel by: `auto`: the express carriage wherever the direct path takes it, and SRTP elsewhere; `srtp`: SRTP only.',
   ),
+  up_kbit: preset(
+    value.rate,
+    '0',
+    'What all links of this network may send, in kbit/s with the headers of UDP and IP. A little less than the line carries (85 to 95 %), so that frames wait here, where they take turns by flow, and not in a modem, where a download delays a call. 0: no limit.',
+  ),
+  down_kbit: preset(
+    value.rate,
+    '0',
+    'The same for what they receive. Needs more room (80 to 90 % of the line), as senders must be slowed down before the line is full. 0: no limit.',
+  ),
+  dscp: preset(
+    value.dscp,
+    '0',
+    'Mark of the datagrams that carry frames (DSCP, RFC 2474), for routers on the way that treat marked ones otherwise; on the Internet mostly ignored.',
+  ),
   stun: list(value.stunServer, 4, 'STUN servers, asked for the address that peers see.'),
   turn: secret(list(value.turnServer, 4, 'TURN servers, which relay when no direct path works.')),
 } satisfies OptionTable;

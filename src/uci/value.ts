@@ -41,6 +41,30 @@ export function integer(min: number, max: number): ValueType<number> {
   };
 }
 
+/** kbit/s, or 0 for no limit. */
+export const rate: ValueType<number> = {
+  allowed: 'a whole number from 64 to 10000000, or 0',
+  parse(value) {
+    const number = integer(0, 10_000_000).parse(value);
+    return number !== undefined && (number === 0 || number >= 64) ? number : undefined;
+  },
+};
+
+/** Names of code points: class selectors (RFC 2474), assured and expedited forwarding (RFC 2597, 3246), voice (RFC 5865), less than best effort (RFC 8622). */
+const DSCP_NAMES: ReadonlyMap<string, number> = new Map([
+  ...[0, 1, 2, 3, 4, 5, 6, 7].map((n) => [`cs${n}`, n * 8] as const),
+  ...[1, 2, 3, 4].flatMap((n) => [1, 2, 3].map((drop) => [`af${n}${drop}`, n * 8 + drop * 2] as const)),
+  ['ef', 46],
+  ['va', 44],
+  ['le', 1],
+]);
+
+/** A differentiated services code point; its value is the number. */
+export const dscp: ValueType<number> = {
+  allowed: 'a whole number from 0 to 63, or one of cs0 to cs7, af11 to af43, ef, va, le',
+  parse: (value) => DSCP_NAMES.get(value.toLowerCase()) ?? integer(0, 63).parse(value),
+};
+
 export function oneOf<const T extends string>(...values: readonly T[]): ValueType<T> {
   return {allowed: `one of ${values.join(', ')}`, parse: (value) => values.find((one) => one === value)};
 }

@@ -9,6 +9,7 @@
 
 import {readdirSync, readFileSync} from 'node:fs';
 import {setTimeout as sleep} from 'node:timers/promises';
+import koffi from 'koffi';
 import {hex} from '../../src/base/bytes.ts';
 import {RecordReader} from '../../src/native/codec.ts';
 import {OUT_FLOOD, type NativeEvent, type PortId, type SwitchId} from '../../src/native/datapath.ts';
@@ -25,6 +26,8 @@ export interface Weight {
   readonly seconds: number;
   /** Memory that is no file's: pages of programs and libraries come and go as the kernel likes. */
   readonly anonymousKb: number;
+  /** What malloc has given out and not got back, in all its arenas: no page that comes or goes hides a leak of it. */
+  readonly liveKb: number;
   /** Of V8, beside which the rest is native's and libdatachannel's. */
   readonly heapKb: number;
   readonly threads: number;
@@ -38,6 +41,22 @@ const QUIET_MS = 1_500;
 const BROADCAST = 'ffffffffffff';
 const HOST = '020000000001';
 const GOODBYE = new Uint8Array([1, 2, 3]);
+
+// mallinfo2(3) of glibc.
+const FIELDS = [
+  'arena',
+  'ordblks',
+  'smblks',
+  'hblks',
+  'hblkhd',
+  'usmblks',
+  'fsmblks',
+  'uordblks',
+  'fordblks',
+  'keepcost',
+];
+koffi.struct('mallinfo2', Object.fromEntries(FIELDS.map((name) => [name, 'size_t'])));
+const mallinfo2 = koffi.load('libc.so.6').func('mallinfo2', 'mallinfo2', []);
 
 const [total = 0, width = 0, batch = 0] = process.argv.slice(2).map(Number);
 const host = koffiHost();
@@ -191,7 +210,8 @@ async function weigh(made: number): Promise<Weight> {
   globalThis.gc?.();
   const heapKb = Math.round(process.memoryUsage().heapTotal / 1024);
   const seconds = Math.round(process.uptime());
-  return {made, up, seconds, anonymousKb: statusField('RssAnon'), heapKb, threads, descriptors};
+  const liveKb = Math.round(Number((mallinfo2() as {uordblks: bigint | number}).uordblks) / 1024);
+  return {made, up, seconds, anonymousKb: statusField('RssAnon'), liveKb, heapKb, threads, descriptors};
 }
 
 async function main(): Promise<void> {

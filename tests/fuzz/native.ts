@@ -52,7 +52,7 @@ export async function fuzzNative(target: string, seconds: number, programs: stri
   rmSync(work, {recursive: true, force: true});
   for (const folder of ['new', 'kept']) mkdirSync(`${work}/${folder}`, {recursive: true});
   const common = [`-max_len=${MAX_BYTES}`, `-rss_limit_mb=${MEMORY_MB}`, `-timeout=${TIMEOUT_SEC}`];
-  const outcome: Outcome = {inputs: 0, seconds, edges: 0, features: 0, added: 0, found: []};
+  const outcome: Outcome = {inputs: 0, seconds, edges: 0, places: 0, features: 0, added: 0, found: []};
   const run = [`-max_total_time=${seconds}`, '-print_final_stats=1', `-artifact_prefix=${work}/`, ...common];
   if (existsSync(dictionary)) run.push(`-dict=${dictionary}`);
   let tail: string[] = [];
@@ -69,6 +69,8 @@ export async function fuzzNative(target: string, seconds: number, programs: stri
   if (code !== 0) {
     console.log(tail.join('\n'));
     if (outcome.found.length === 0) outcome.found.push(`${target} ended with exit code ${code}`);
+    // The corpus is made anew by a program that gets through it.
+    return outcome;
   }
   const before = new Set(filesIn(corpus));
   await lines(program, ['-set_cover_merge=1', ...common, `${work}/kept`, corpus, `${work}/new`], () => undefined);

@@ -9,8 +9,10 @@ export const nativePrefix = 'native-';
 export interface Outcome {
   inputs: number;
   seconds: number;
-  /** Places in the code that were reached. */
+  /** Places in the code that were reached, */
   edges: number;
+  /** of so many in what was loaded; 0: not known. */
+  places: number;
   /** Places, each counted for every order of magnitude of its hits in one input. */
   features: number;
   /** New files of the corpus. */

@@ -43,7 +43,8 @@ for (const target of wanted) {
 console.log(`\n${outcomes.map(([target, outcome]) => lineOf(target, outcome)).join('\n')}`);
 process.exit(outcomes.some(([, {found}]) => found.length > 0) ? 1 : 0);
 
-function lineOf(target: string, {inputs, seconds, edges, features, added, found}: Outcome): string {
+function lineOf(target: string, {inputs, seconds, edges, places, features, added, found}: Outcome): string {
   const rate = Math.round(inputs / seconds);
-  return `${target.padEnd(20)} ${inputs} inputs, ${rate}/s, ${edges} edges, ${features} features, ${added} new in the corpus, ${found.length} found`;
+  const reached = places > 0 ? `${edges} of ${places}` : `${edges}`;
+  return `${target.padEnd(20)} ${inputs} inputs, ${rate}/s, ${reached} edges, ${features} features, ${added} new in the corpus, ${found.length} found`;
 }

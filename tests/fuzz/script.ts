@@ -31,8 +31,17 @@ export async function fuzzScript(target: string, seconds: number, seed: number):
   const before = filesIn(folder);
   const corpus = before.map((file) => new Uint8Array(readFileSync(file)));
   const now = new SharedArrayBuffer(NOW_HEAD + MAX_SHOWN);
-  const report = await search({...(await instrument(target)), corpus, seconds, seed, now});
-  const outcome: Outcome = {inputs: 0, seconds, edges: 0, features: 0, added: 0, found: []};
+  const instrumented = await instrument(target);
+  const report = await search({...instrumented, corpus, seconds, seed, now});
+  const outcome: Outcome = {
+    inputs: 0,
+    seconds,
+    edges: 0,
+    places: instrumented.places,
+    features: 0,
+    added: 0,
+    found: [],
+  };
   if ('hangs' in report) {
     outcome.found.push(keep(`${work}/hang`, report.hangs));
     return outcome;

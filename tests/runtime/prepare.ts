@@ -2,7 +2,7 @@
 // Makes the npm package's txiki.js run on Debian 12: it was linked on a newer system and asks for glibc 2.38, but for three functions
 // only, which older versions have under other names. A copy is changed in place; the package stays as it is.
 
-import {chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync} from 'node:fs';
+import {chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync} from 'node:fs';
 import {dirname, join} from 'node:path';
 import {fileURLToPath} from 'node:url';
 
@@ -37,6 +37,8 @@ export function prepareTjs(): string {
   const changed = lowerNeeds(binary);
   if (changed.join() !== EXPECTED.join())
     throw new Error(`${ORIGINAL} is another binary than expected: to change are ${changed.join(', ')}`);
+  // Never in the place of an equal one: a program that just starts reads its own file by its name.
+  if (existsSync(TJS) && readFileSync(TJS).equals(binary)) return TJS;
   mkdirSync(dirname(TJS), {recursive: true});
   const temporary = `${TJS}.${process.pid}`;
   writeFileSync(temporary, binary);

@@ -479,6 +479,8 @@ const INFO: LinkInfo = {
   rtpReceived: 0,
   ssrcChanges: 0,
   silentMs: 0,
+  lossPermille: undefined,
+  throttled: false,
 };
 
 function isOpen(port: Port): boolean {

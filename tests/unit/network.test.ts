@@ -15,6 +15,7 @@ const CONFIG: NetworkConfig = {
   room: {jid: 'home@rooms.example.org', owner: false, members: []},
   bridge: {name: 'br-lan', tap: 'ipop0', mtuBytes: 1500},
   carriage: 'auto',
+  shape: {upKbit: 0, downKbit: 0, dscp: 0},
   stun: [],
   turn: [],
 };

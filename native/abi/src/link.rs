@@ -19,6 +19,10 @@ impl PortRegistrar for Registrar<'_> {
         self.0.add_port(port, SwitchPortKind::Link, transmit, drops);
         self.0.clone()
     }
+
+    fn network(&self) -> Handle {
+        self.0.handle()
+    }
 }
 
 /// ipop.h: makes a link.
@@ -93,6 +97,22 @@ pub unsafe extern "C" fn ipop_link_express(link: c_int, config: *const u8, len: 
         // SAFETY: as our caller promises.
         let config = TextMap::parse(unsafe { bytes(config, len) }?)?;
         with_link(link, |links| links.express(link, &config).map(|()| 0))
+    })
+}
+
+/// ipop.h: how the links of a switch are shaped.
+///
+/// # Safety
+/// `config` points to `len` readable bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipop_switch_shape(sw: c_int, config: *const u8, len: c_int) -> c_int {
+    run(|| {
+        // SAFETY: as our caller promises.
+        let config = TextMap::parse(unsafe { bytes(config, len) }?)?;
+        with(|process| {
+            let network = process.switch(sw)?.handle();
+            process.links.shape(network, &config).map(|()| 0)
+        })
     })
 }
 

@@ -110,6 +110,7 @@ impl Process {
         for port in ports {
             self.close_port(port)?;
         }
+        self.links.forget_network(handle);
         switch.close();
         self.switches.remove(&handle);
         Ok(())

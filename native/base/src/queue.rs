@@ -49,6 +49,8 @@ struct State {
     sequence: u32,
     queued: u64,
     dropped: u64,
+    /// Records were dropped after the last one that was queued: no gap in the sequence tells of them yet.
+    tail_lost: bool,
 }
 
 impl RecordQueue {
@@ -68,23 +70,14 @@ impl RecordQueue {
     pub fn push(&self, kind: RecordType, handle: Handle, payload: &[&[u8]]) -> bool {
         let length: usize = payload.iter().map(|part| part.len()).sum();
         let mut state = self.lock();
-        let sequence = state.sequence;
-        state.sequence = sequence.wrapping_add(1);
         if state.records.len() >= MAX_RECORDS || state.bytes + HEADER + length > MAX_BYTES {
+            state.sequence = state.sequence.wrapping_add(1);
             state.dropped += 1;
+            state.tail_lost = true;
             return false;
         }
-        let mut record = Vec::with_capacity(HEADER + length);
-        record.extend_from_slice(&(kind as u16).to_le_bytes());
-        record.extend_from_slice(&[0, 0]);
-        record.extend_from_slice(&(length as u32).to_le_bytes());
-        record.extend_from_slice(&sequence.to_le_bytes());
-        record.extend_from_slice(&handle.to_le_bytes());
-        payload.iter().for_each(|part| record.extend_from_slice(part));
-        state.bytes += record.len();
-        state.queued += 1;
         let first = state.records.is_empty();
-        state.records.push_back(record);
+        state.append(kind, handle, payload);
         drop(state);
         if first {
             self.signal();
@@ -110,7 +103,10 @@ impl RecordQueue {
             buf[written..written + record.len()].copy_from_slice(&record);
             written += record.len();
         }
-        if state.records.is_empty() {
+        if state.records.is_empty() && state.tail_lost {
+            // Something must show the gap, and nothing more may ever come: of all records this one asks for the least.
+            state.append(RecordType::Interfaces, 0, &[]);
+        } else if state.records.is_empty() {
             // Still under the lock: a push after this sees an empty queue and signals anew.
             self.clear();
         }
@@ -145,6 +141,24 @@ impl RecordQueue {
     }
 }
 
+impl State {
+    fn append(&mut self, kind: RecordType, handle: Handle, payload: &[&[u8]]) {
+        let length: usize = payload.iter().map(|part| part.len()).sum();
+        let mut record = Vec::with_capacity(HEADER + length);
+        record.extend_from_slice(&(kind as u16).to_le_bytes());
+        record.extend_from_slice(&[0, 0]);
+        record.extend_from_slice(&(length as u32).to_le_bytes());
+        record.extend_from_slice(&self.sequence.to_le_bytes());
+        record.extend_from_slice(&handle.to_le_bytes());
+        payload.iter().for_each(|part| record.extend_from_slice(part));
+        self.sequence = self.sequence.wrapping_add(1);
+        self.bytes += record.len();
+        self.queued += 1;
+        self.tail_lost = false;
+        self.records.push_back(record);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,10 +187,47 @@ mod tests {
         }
         assert!(!queue.push(RecordType::Interfaces, 0, &[]));
         let mut buf = vec![0u8; MAX_RECORDS * HEADER];
-        queue.poll(&mut buf);
+        assert_eq!(queue.poll(&mut buf), MAX_RECORDS * HEADER);
         queue.push(RecordType::Interfaces, 0, &[]);
         queue.poll(&mut buf);
         assert_eq!(sequence_of(&buf), MAX_RECORDS as u32 + 1);
-        assert_eq!(queue.counters(), (MAX_RECORDS as u64 + 1, 1));
+        assert_eq!(queue.counters().1, 1);
+    }
+
+    #[test]
+    fn the_loss_of_the_last_records_is_told_by_one_more_although_nothing_follows() {
+        let queue = RecordQueue::new().unwrap();
+        let mut buf = vec![0u8; MAX_RECORDS * HEADER];
+        for _ in 0..MAX_RECORDS + 7 {
+            queue.push(RecordType::PortGone, 3, &[]);
+        }
+        queue.poll(&mut buf);
+        assert!(readable(queue.wake_fd()), "the reader is woken for it");
+        assert_eq!(queue.poll(&mut buf), HEADER);
+        assert_eq!((buf[0], sequence_of(&buf)), (RecordType::Interfaces as u8, MAX_RECORDS as u32 + 7));
+        assert!(!readable(queue.wake_fd()));
+        assert_eq!(queue.poll(&mut buf), 0);
+        assert_eq!(queue.counters(), (MAX_RECORDS as u64 + 1, 7));
+    }
+
+    #[test]
+    fn large_records_fill_the_queue_by_their_bytes_and_small_ones_still_fit_after_a_poll() {
+        let queue = RecordQueue::new().unwrap();
+        let large = [7u8; 16 << 10];
+        let fit = MAX_BYTES / (HEADER + large.len());
+        for _ in 0..fit {
+            assert!(queue.push(RecordType::StreamData, 1, &[&large]));
+        }
+        assert!(!queue.push(RecordType::StreamData, 1, &[&large]));
+        let mut buf = vec![0u8; 65536 + HEADER];
+        assert_eq!(queue.poll(&mut buf), 3 * (HEADER + large.len()));
+        assert!(queue.push(RecordType::StreamData, 1, &[&large]));
+        assert_eq!(queue.counters(), (fit as u64 + 1, 1));
+    }
+
+    fn readable(fd: i32) -> bool {
+        let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live entry.
+        unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
     }
 }

@@ -98,6 +98,7 @@ natives! {
     ipop_link_candidate(int, bytes, int);
     ipop_link_send(int, bytes, int);
     ipop_link_express(int, bytes, int);
+    ipop_switch_shape(int, bytes, int);
     ipop_link_info(int, out, int);
     ipop_link_close(int);
     ipop_stream_open(bytes, int);

@@ -17,7 +17,10 @@ const WHOLE_HEADER: usize = 2;
 const MARKED: u8 = 1;
 const MIN_FRAME: usize = 14;
 /// Longest frame that travels as one packet, its mark included.
-const ROOM: usize = rtp::MAX_PAYLOAD - WHOLE_HEADER - Mark::LEN;
+pub const ROOM: usize = rtp::MAX_PAYLOAD - WHOLE_HEADER - Mark::LEN;
+
+/// Bytes of UDP payload beside a frame: headers, mark, SRTP's tag.
+pub const OVERHEAD: usize = rtp::HEADER_LEN + WHOLE_HEADER + Mark::LEN + 16;
 
 /// Sends one packet, or says why not.
 pub type Output<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), Drop>;
@@ -77,9 +80,9 @@ impl Sender {
         self.send(KIND_REPORT, 0, rtp::HEADER_LEN + REPORT_LEN, now_ms, output)
     }
 
-    /// Takes the peer's report on what was sent.
-    pub fn reported(&mut self, report: &Report) {
-        self.progress.report(report);
+    /// Takes the peer's report on what was sent: see `Progress::report`.
+    pub fn reported(&mut self, report: &Report) -> Option<(u64, u64)> {
+        self.progress.report(report)
     }
 
     /// How often the SSRC changed.

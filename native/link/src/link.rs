@@ -13,9 +13,10 @@
 //! itself sends there goes by way of `juice_guard`.
 
 mod events;
+mod shaping;
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use ipop_base::{
@@ -31,6 +32,7 @@ use crate::inbound::{Inbound, InboundReader};
 use crate::juice_socket::{self, Batch, Route};
 use crate::report::{Report, Silence};
 use crate::sdp::{Description, MAX_MESSAGE};
+use crate::shape::{Arrivals, Inward, Shape};
 use crate::workers::Timer;
 
 /// How long an answerer keeps the offerer's candidates back. It could check them at once, but libjuice's offerer then makes peer
@@ -86,6 +88,18 @@ pub struct Link {
     epoch: Instant,
     timer: Arc<Timer>,
     worker: Arc<Worker>,
+    /// What it shares with the other links of its network.
+    shape: Arc<Shape>,
+    /// Itself, for frames that wait.
+    me: OnceLock<Weak<Self>>,
+    arrivals: OnceLock<Arrivals>,
+    /// Bytes on the wire beside each frame.
+    overhead: Arc<AtomicUsize>,
+    /// The socket had no room for SRTP.
+    is_full: AtomicBool,
+    trouble: Mutex<shaping::Trouble>,
+    /// The circuit breaker is open.
+    is_throttled: AtomicBool,
     phase: AtomicU8,
     opened: AtomicU8,
     agent_id: AtomicI32,
@@ -212,6 +226,7 @@ impl Link {
         queue: Arc<RecordQueue>,
         timer: Arc<Timer>,
         worker: Arc<Worker>,
+        shape: Arc<Shape>,
         may_change_ssrc: bool,
     ) -> Result<Self> {
         Ok(Self {
@@ -223,6 +238,13 @@ impl Link {
             epoch: Instant::now(),
             timer,
             worker,
+            shape,
+            me: OnceLock::new(),
+            arrivals: OnceLock::new(),
+            overhead: Arc::default(),
+            is_full: AtomicBool::new(false),
+            trouble: Mutex::default(),
+            is_throttled: AtomicBool::new(false),
             phase: AtomicU8::new(Phase::New as u8),
             opened: AtomicU8::new(0),
             agent_id: AtomicI32::new(0),
@@ -261,9 +283,17 @@ impl Link {
 
     /// Says where received frames go. Once, before anything can be received.
     pub fn set_sink(self: &Arc<Self>, sink: Arc<dyn FrameSink>) -> Result<()> {
+        let inward = Inward {
+            link: self.handle,
+            sink: sink.clone(),
+            drops: self.drops.clone(),
+            overhead: self.overhead.clone(),
+        };
+        // These cannot be set: Links::open calls this once.
+        let _ = self.me.set(Arc::downgrade(self));
+        let _ = self.arrivals.set(Arrivals::new(self.shape.down.clone(), inward));
         let reader = InboundReader::new(self.inbound.clone(), Arc::downgrade(self), sink.clone().ingress(self.handle));
         *lock(&self.inbound_token) = Some(self.worker.add(Box::new(reader))?);
-        // A second sink cannot come: Links::open calls this once.
         let _ = self.sink.set(SinkBox(sink));
         Ok(())
     }
@@ -273,10 +303,14 @@ impl Link {
         let Some(SinkBox(sink)) = self.sink.get().filter(|_| self.phase() == Phase::Up) else {
             return Err(Error::new(libc::ENOTCONN, format!("link {} is not up", self.handle)));
         };
+        let Some(arrivals) = self.arrivals.get() else {
+            return Err(Error::new(libc::ENOTCONN, format!("link {} is not open", self.handle)));
+        };
         let around = Surroundings {
             port: self.handle,
             sink: sink.clone(),
             drops: self.drops.clone(),
+            arrivals: arrivals.clone(),
             silence: self.silence.clone(),
             timer: self.timer.clone(),
             worker: self.worker.clone(),
@@ -440,6 +474,9 @@ impl Link {
             }
             None => map.put("carriage", "srtp").put("carriage_why", "express was not asked for"),
         };
+        let (permille, is_throttled) = self.loss();
+        map = map.put("loss_permille", permille.map_or(String::new(), |permille| permille.to_string()));
+        map = map.put("throttled", u8::from(is_throttled));
         map.put("rtp_sent", self.rtp_sent.load(Ordering::Relaxed))
             .put("rtp_received", self.rtp_received.load(Ordering::Relaxed))
             .put("ssrc_changes", self.ssrc_changes.load(Ordering::Relaxed))
@@ -452,6 +489,7 @@ impl Link {
         let closed = self.enter(Phase::Closed);
         if closed {
             self.port_lost();
+            self.shape.forget(self.handle);
             if let Some(control) = &mut *lock(&self.keying) {
                 control.close();
             }
@@ -513,11 +551,16 @@ impl Link {
             }
             receiver.next_ms().min(self.silence.next_ms())
         };
-        due = due.min(self.tick_express(now));
-        // When it is taken, a frame is on its way, and takes the report along.
+        let (next, loss) = self.tick_express(now);
+        due = due.min(next);
+        self.tick_breaker(loss, now);
+        // When it is taken, a frame is on its way, and takes the reports along.
         let had_route = lock(&self.route).is_some();
         match self.sender.try_lock() {
-            Ok(mut sender) => self.send_report(&mut sender.carriage, now),
+            Ok(mut sender) => {
+                self.take_report(&mut sender.carriage);
+                self.send_report(&mut sender.carriage, now);
+            }
             Err(_) => due = due.min(now + HELD_TICK_MS),
         }
         if !had_route && lock(&self.route).is_some() {
@@ -545,10 +588,11 @@ impl Link {
         (route, next)
     }
 
-    fn tick_express(&self, now: u64) -> u64 {
+    /// When it is due next, and how many datagrams of express were sent and lost since the last time.
+    fn tick_express(&self, now: u64) -> (u64, (u64, u64)) {
         let (route, next) = self.tick_route(now);
         let mut keying = lock(&self.keying);
-        let Some(control) = &mut *keying else { return next };
+        let Some(control) = &mut *keying else { return (next, (0, 0)) };
         let messages = std::mem::take(&mut *lock(&self.exchange));
         if let Some(route) = route {
             control.routed(route);
@@ -561,7 +605,8 @@ impl Link {
         if let Some(express) = control.express() {
             self.express.get_or_init(|| express.clone());
         }
-        next.min(due)
+        self.refresh_overhead();
+        (next.min(due), control.take_loss())
     }
 
     /// The express carriage, while frames go by it.
@@ -596,6 +641,7 @@ impl Link {
         self.pair_refreshed_ms.store(now, Ordering::Relaxed);
         if let Some(pair) = agent::pair(self.agent_id.load(Ordering::Acquire)) {
             *lock(&self.pair) = Some(pair);
+            self.refresh_overhead();
         }
     }
 
@@ -617,30 +663,13 @@ impl Link {
 }
 
 impl PortTransmit for Link {
-    /// Takes a frame, which leaves at the latest with `flush`. LinkClosed when the link is not up; Oversize and Malformed as in the senders.
+    /// Takes a frame, which leaves at the latest with `flush` unless it must wait its turn. LinkClosed when the link is not up; Oversize and Malformed as in the senders.
     fn transmit(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
-        if self.phase() != Phase::Up {
-            return Err(Drop::LinkClosed);
-        }
-        if let Some(express) = self.by_express() {
-            match express.transmit(frame) {
-                // Closed a moment ago.
-                Err(Drop::LinkClosed) => {}
-                result => return result,
-            }
-        }
-        self.transmit_srtp(frame)
+        self.admit(frame)
     }
 
     fn flush(&self) {
-        if let Some(express) = self.by_express() {
-            express.flush();
-        }
-        if self.holds_back.load(Ordering::Relaxed) && self.holds_back.swap(false, Ordering::AcqRel) {
-            let mut sender = lock(&self.sender);
-            sender.batch.send();
-            self.drops.add(Drop::LinkFull, sender.batch.take_refused());
-        }
+        self.send_kept();
     }
 
     /// Each side cuts for itself, and what is cut is joined again where it arrives.
@@ -657,12 +686,11 @@ impl Link {
         // Held over the sending, so that packets leave in the order of their sequence numbers.
         let mut sender = lock(&self.sender);
         let Outgoing { carriage, batch } = &mut *sender;
-        if let Some(report) = lock(&self.reported).take() {
-            carriage.reported(&report);
-        }
-        let sent = juice_socket::held_back(batch, || carriage.frame(frame, now, &mut output));
+        self.take_report(carriage);
+        let tos = self.shape.tos();
+        let sent = juice_socket::held_back(batch, tos, || carriage.frame(frame, now, &mut output));
         self.holds_back.store(true, Ordering::Release);
-        self.drops.add(Drop::LinkFull, batch.take_refused());
+        self.count_refused(batch);
         self.send_report(carriage, now);
         self.ssrc_changes.store(carriage.ssrc_changes() as u64, Ordering::Relaxed);
         self.exhausted.store(carriage.is_exhausted(), Ordering::Relaxed);

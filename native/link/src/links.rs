@@ -11,6 +11,7 @@ use ipop_base::{Error, Handle, RecordQueue, Result, TextMap, Worker, next_handle
 
 use crate::link::{Link, Phase};
 use crate::sdp::Description;
+use crate::shape::{Shape, ShapeSettings};
 use crate::workers::{self, Command, Timer};
 use crate::{PortRegistrar, agent, candidate, express, threads};
 
@@ -39,6 +40,8 @@ pub struct Links {
     worker: Arc<Worker>,
     links: Arc<Mutex<HashMap<Handle, Arc<Link>>>>,
     timer: Arc<Timer>,
+    /// By network.
+    shapes: Mutex<HashMap<Handle, Arc<Shape>>>,
     closing: Arc<Mutex<usize>>,
     senders: Mutex<Option<Senders>>,
     workers: Mutex<Vec<JoinHandle<()>>>,
@@ -70,6 +73,7 @@ impl Links {
             worker,
             links: Arc::clone(&links),
             timer: Arc::clone(&timer),
+            shapes: Mutex::default(),
             closing: Arc::clone(&closing),
             senders: Mutex::new(Some(Senders { commands, reaper })),
             workers: Mutex::default(),
@@ -93,6 +97,7 @@ impl Links {
                 "local ICE credentials cannot be chosen: libjuice makes random ones",
             ));
         }
+        let shape = self.shape_of(registrar.network())?;
         let link = {
             let mut links = lock(&self.links);
             if links.len() >= MAX_LINKS || *lock(&self.closing) >= MAX_LINKS {
@@ -101,7 +106,8 @@ impl Links {
             let handle = next_handle();
             let (timer, worker) = (self.timer.clone(), self.worker.clone());
             let answering = role == Role::Answer;
-            let link = Arc::new(Link::new(handle, answering, self.queue.clone(), timer, worker, self.may_change_ssrc)?);
+            let (queue, may_change) = (self.queue.clone(), self.may_change_ssrc);
+            let link = Arc::new(Link::new(handle, answering, queue, timer, worker, shape, may_change)?);
             links.insert(handle, link.clone());
             link
         };
@@ -115,6 +121,31 @@ impl Links {
         }
         self.timer.wake();
         Ok(link.handle())
+    }
+
+    /// Says how the links of a network are shaped, those to come too. Counts at once. EINVAL as in `ShapeSettings::parse`.
+    pub fn shape(&self, network: Handle, config: &TextMap) -> Result<()> {
+        let settings = ShapeSettings::parse(config)?;
+        self.shape_of(network)?.configure(&settings);
+        Ok(())
+    }
+
+    /// A network is gone, and its links before it.
+    pub fn forget_network(&self, network: Handle) {
+        let shape = lock(&self.shapes).remove(&network);
+        if let Some(shape) = shape {
+            shape.close();
+        }
+    }
+
+    fn shape_of(&self, network: Handle) -> Result<Arc<Shape>> {
+        let mut shapes = lock(&self.shapes);
+        if let Some(shape) = shapes.get(&network) {
+            return Ok(shape.clone());
+        }
+        let shape = Shape::new(self.worker.clone())?;
+        shapes.insert(network, shape.clone());
+        Ok(shape)
     }
 
     /// Takes the peer's description. EINVAL: malformed or wrong setup; EALREADY: it has one; ENOTCONN: lost; ENOENT, EAGAIN.
@@ -167,6 +198,8 @@ impl Links {
         let deadline = Instant::now() + STOP_LIMIT;
         let links: Vec<_> = lock(&self.links).drain().map(|(_, link)| link).collect();
         links.into_iter().for_each(|link| self.reap(link));
+        let shapes: Vec<_> = lock(&self.shapes).drain().map(|(_, shape)| shape).collect();
+        shapes.into_iter().for_each(|shape| shape.close());
         // Both channels end, and with them the workers, after what is queued; commands of closed links do nothing.
         drop(lock(&self.senders).take());
         self.timer.stop();

@@ -166,6 +166,8 @@ pub struct Progress {
     used: Vec<u32>,
     /// Sequence number of the next packet, counted on past 16 bits.
     next: u64,
+    /// Of the first packet of the current SSRC.
+    first: u64,
     /// The first one that no report has confirmed.
     confirmed: u64,
     /// What `next` was when a report last confirmed something.
@@ -176,7 +178,8 @@ pub struct Progress {
 impl Progress {
     /// A sender; `may_change` is false only in tests that show why SSRCs must change.
     pub fn new(random: fn() -> u32, may_change: bool) -> Self {
-        let mut progress = Self { used: Vec::with_capacity(4), next: 0, confirmed: 0, reported_at: 0, may_change };
+        let mut progress =
+            Self { used: Vec::with_capacity(4), next: 0, first: 0, confirmed: 0, reported_at: 0, may_change };
         progress.start(random);
         progress
     }
@@ -195,17 +198,18 @@ impl Progress {
         Ok((self.ssrc(), sequence))
     }
 
-    /// Takes the peer's report. One on an earlier SSRC says nothing about this one.
-    pub fn report(&mut self, report: &Report) {
+    /// Takes the peer's report. One on an earlier SSRC says nothing about this one. Returns how many packets of this SSRC were sent up to the
+    /// newest that arrived, and how many of them did.
+    pub fn report(&mut self, report: &Report) -> Option<(u64, u64)> {
         if report.ssrc != self.ssrc() || self.next == 0 {
-            return;
+            return None;
         }
         let last = self.next - 1;
         let behind = u64::from((last as u16).wrapping_sub(report.highest));
-        if last.checked_sub(behind).is_some_and(|highest| highest >= self.confirmed) {
-            self.confirmed = last - behind + 1;
-            self.reported_at = self.next;
-        }
+        let highest = last.checked_sub(behind).filter(|highest| *highest >= self.confirmed)?;
+        self.confirmed = highest + 1;
+        self.reported_at = self.next;
+        Some((self.confirmed - self.first, report.received))
     }
 
     /// The current SSRC.
@@ -232,7 +236,7 @@ impl Progress {
         self.used.push(ssrc);
         // Below 2^15 (RFC 3711, section 3.3.1): a receiver that misses the first packets still guesses the rollover counter.
         self.next = u64::from(random() & 0x7fff);
-        (self.confirmed, self.reported_at) = (self.next, self.next);
+        (self.first, self.confirmed, self.reported_at) = (self.next, self.next, self.next);
     }
 }
 

@@ -148,15 +148,21 @@ pub struct NotSent {
 pub fn send_datagrams(fd: RawFd, bytes: &[u8], segment: usize, to: &Address, tos: u8) -> NotSent {
     match send_train(fd, bytes, segment, to, tos) {
         Ok(()) => NotSent::default(),
-        Err(Refused::Train) => {
-            let refused = bytes.chunks(segment).filter_map(|one| send_train(fd, one, one.len(), to, tos).err());
-            refused.fold(NotSent::default(), |sum, why| NotSent {
-                datagrams: sum.datagrams + 1,
-                too_big: sum.too_big || why == Refused::TooBig,
-            })
-        }
-        Err(why) => NotSent { datagrams: bytes.len().div_ceil(segment.max(1)) as u64, too_big: why == Refused::TooBig },
+        Err(why) => without_train(fd, bytes, segment, to, tos, why),
     }
+}
+
+/// What is left to do with a train that was refused: datagrams go singly where that was the reason.
+pub fn without_train(fd: RawFd, bytes: &[u8], segment: usize, to: &Address, tos: u8, why: Refused) -> NotSent {
+    if why != Refused::Train {
+        let datagrams = bytes.len().div_ceil(segment.max(1)) as u64;
+        return NotSent { datagrams, too_big: why == Refused::TooBig };
+    }
+    let refused = bytes.chunks(segment).filter_map(|one| send_train(fd, one, one.len(), to, tos).err());
+    refused.fold(NotSent::default(), |sum, why| NotSent {
+        datagrams: sum.datagrams + 1,
+        too_big: sum.too_big || why == Refused::TooBig,
+    })
 }
 
 /// A received train.
@@ -168,6 +174,8 @@ pub struct Train {
     pub segment: usize,
     /// Who sent it.
     pub from: Address,
+    /// DS field with ECN, the same for all its datagrams; 0 when it is not told.
+    pub tos: u8,
 }
 
 impl Train {
@@ -194,18 +202,23 @@ pub fn receive_train(fd: RawFd, buffer: &mut [u8]) -> io::Result<Train> {
     let received = unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) };
     let len = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
     from.len = (message.msg_namelen as usize).min(Address::MAX) as u8;
-    let mut segment = len.max(1);
+    let (mut segment, mut tos) = (len.max(1), 0);
     // SAFETY: the kernel has written whole control messages into `control`, and set their length; these macros stay within it.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
         while !header.is_null() {
-            if (*header).cmsg_level == libc::SOL_UDP && (*header).cmsg_type == UDP_GRO {
-                segment = libc::CMSG_DATA(header).cast::<c_int>().read_unaligned().max(1) as usize;
+            let data = libc::CMSG_DATA(header);
+            match ((*header).cmsg_level, (*header).cmsg_type) {
+                (libc::SOL_UDP, UDP_GRO) => segment = data.cast::<c_int>().read_unaligned().max(1) as usize,
+                // A byte for IPv4, an int for IPv6.
+                (libc::IPPROTO_IP, libc::IP_TOS) => tos = *data,
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => tos = data.cast::<c_int>().read_unaligned() as u8,
+                _ => {}
             }
             header = libc::CMSG_NXTHDR(&raw const message, header);
         }
     }
-    Ok(Train { len, segment, from })
+    Ok(Train { len, segment, from, tos })
 }
 
 /// Lets the kernel join datagrams of one sender into trains. From now on all reading must be by `receive_train`. False on kernels without.
@@ -236,6 +249,12 @@ fn is_plain() -> bool {
 /// Makes this kernel one that knows no trains.
 #[cfg(test)]
 pub static PLAIN: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Lets the kernel tell the DS field of what arrives, also of IPv4 on a socket for both.
+pub fn receive_tos(fd: RawFd) {
+    set(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1);
+    set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1);
+}
 
 /// Room for what comes while a batch is worked on; beyond the system's limit where that is allowed.
 pub fn enlarge_buffers(fd: RawFd) {
@@ -279,12 +298,24 @@ mod tests {
     use super::*;
 
     fn address_of(socket: &UdpSocket) -> Address {
-        let SocketAddr::V4(address) = socket.local_addr().unwrap() else { panic!("IPv4") };
+        address(socket.local_addr().unwrap())
+    }
+
+    fn address(address: SocketAddr) -> Address {
         let mut bytes = [0; Address::MAX];
-        bytes[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
         bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
-        bytes[4..8].copy_from_slice(&address.ip().octets());
-        Address { bytes, len: 16 }
+        let (family, len) = match address.ip() {
+            IpAddr::V4(ip) => {
+                bytes[4..8].copy_from_slice(&ip.octets());
+                (libc::AF_INET, 16)
+            }
+            IpAddr::V6(ip) => {
+                bytes[8..24].copy_from_slice(&ip.octets());
+                (libc::AF_INET6, 28)
+            }
+        };
+        bytes[..2].copy_from_slice(&(family as u16).to_ne_bytes());
+        Address { bytes, len }
     }
 
     #[test]
@@ -317,6 +348,26 @@ mod tests {
         let counts =
             [(); 2].map(|()| receive_train(b.as_raw_fd(), &mut buffer).unwrap().datagrams(&mut buffer).count());
         assert_eq!(counts, [0, 1]);
+    }
+
+    #[test]
+    fn the_ds_field_of_a_train_arrives_over_ipv4_and_ipv6_and_on_a_socket_for_both() {
+        for (from, at) in [("127.0.0.1:0", "127.0.0.1:0"), ("[::1]:0", "[::1]:0"), ("127.0.0.1:0", "[::]:0")] {
+            let (a, b) = (UdpSocket::bind(from).unwrap(), UdpSocket::bind(at).unwrap());
+            receive_tos(b.as_raw_fd());
+            assert!(receive_trains(b.as_raw_fd()));
+            let port = b.local_addr().unwrap().port();
+            let to = address(SocketAddr::new(a.local_addr().unwrap().ip(), port));
+            for tos in [0, 1, 0xb8 | 2, 3] {
+                send_train(a.as_raw_fd(), &[7; 2000], 1000, &to, tos).unwrap();
+                let (mut buffer, mut got) = (vec![0; TRAIN_BUFFER], 0);
+                while got < 2000 {
+                    let train = receive_train(b.as_raw_fd(), &mut buffer).unwrap();
+                    assert_eq!(train.tos, tos, "{from} to {at}");
+                    got += train.len;
+                }
+            }
+        }
     }
 
     #[test]

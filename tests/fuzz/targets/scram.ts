@@ -20,10 +20,12 @@ const deps: ScramDeps = {
 const NONCE = 'rOprNGfwEbeRWgbNEkqO';
 
 export const target: Target = {
+  // The length of the challenge, the challenge, the end.
   seeds: [
-    `${'\x46'}r=${NONCE}abcd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096${'\x02'}v=`,
-    `${'\x46'}m=x,r=${NONCE}abcd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096e=other`,
-    `${'\x20'}r=${NONCE},s=,i=1000001`,
+    `\x3cr=${NONCE}abcd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096v=AAAA`,
+    `\x38r=${NONCE},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096`,
+    `\x3cm=x,r=${NONCE}abcd,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096e=other`,
+    `\x27r=${NONCE}x,s=QQ==,i=1000001`,
   ],
   words: [NONCE, ',r=', ',s=', ',i=', 'i=4096', 'i=1000000', 'v=', 'e=invalid-proof', 'm=', 's=QQ=='],
   maxBytes: 300,

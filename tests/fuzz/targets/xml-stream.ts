@@ -8,7 +8,8 @@ import {Choices, type Target} from '../target.ts';
 
 const HEADER =
   "<?xml version='1.0'?><stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
-const MAX_DEPTH = 33;
+/** Inside the stream element. */
+const MAX_DEPTH = 31;
 /** What a server passes on: XML by its tokens. On anything else the base parser may differ by where it is cut. */
 const TOKENS =
   /^(?:<\?xml [^?<>]*\?>)?(?:[^<>&]+|&\w+;|<!\[CDATA\[[^]*?\]\]>|<!--(?:[^-]|-[^-])*-->|<\/?[a-z][\w:.-]*(?:\s+[a-z][\w:.-]*=(?:'[^<']*'|"[^<"]*"))*\s*\/?>)*/i;

@@ -4,7 +4,7 @@ import {LanPort} from '../../../src/controller/lan-port.ts';
 
 /** A LAN whose tap and bridge come and go as the test says. */
 function lan(bridge: string | undefined = 'br-lan') {
-  const world = {tapError: '', bridgeError: '', nextPort: 1, events: [] as string[]};
+  const world = {tapError: '', bridgeError: '', renamed: 0, nextPort: 1, events: [] as string[]};
   const port = new LanPort(
     {
       openTap() {
@@ -14,6 +14,7 @@ function lan(bridge: string | undefined = 'br-lan') {
       joinBridge() {
         if (world.bridgeError) throw new Error(world.bridgeError);
       },
+      hasDevice: (id) => id !== world.renamed,
       onPortUp: (id) => world.events.push(`up ${id}`),
       onPortDown: (id) => world.events.push(`down ${id}`),
       onChange: (state) => world.events.push(state.name),
@@ -33,7 +34,14 @@ test('a tap is made, enabled and put into its bridge', (t) => {
 test('without a bridge in the configuration the tap stays alone and nothing is retried', (t) => {
   const {world, port} = lan('');
   const alone = new LanPort(
-    {openTap: () => 1, joinBridge: () => t.fail(), onPortUp() {}, onPortDown() {}, onChange() {}},
+    {
+      openTap: () => 1,
+      joinBridge: () => t.fail(),
+      hasDevice: () => true,
+      onPortUp() {},
+      onPortDown() {},
+      onChange() {},
+    },
     {tap: 'x', bridge: undefined},
   );
   alone.start(0);
@@ -50,6 +58,16 @@ test('a missing bridge is named, and joined as soon as interfaces change', (t) =
   world.bridgeError = '';
   port.handleInterfacesChanged(5);
   t.deepEqual(world.events, ['up 1', 'no-bridge', 'joined']);
+});
+
+test('a tap that somebody renamed is given up and made anew under its name, once', (t) => {
+  const {world, port} = lan();
+  port.start(0);
+  world.renamed = 1;
+  port.handleInterfacesChanged(5);
+  port.handleInterfacesChanged(6);
+  t.false(port.handlePortGone(1, 7), 'the old one is none of ours any more');
+  t.deepEqual(world.events, ['up 1', 'joined', 'down 1', 'up 2', 'joined']);
 });
 
 test('a tap that cannot be made is tried again after ten seconds', (t) => {

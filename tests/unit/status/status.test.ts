@@ -44,6 +44,17 @@ for (const [code, changes, exit] of [
     {peers: [peerPart('cabin', 1, {path: {kind: 'relay', local: 'a', remote: 'b', carriage: 'srtp'}})]},
     0,
   ],
+  [
+    'link-loss',
+    {
+      peers: [
+        peerPart('cabin', 1, {
+          path: {kind: 'direct', local: 'a', remote: 'b', carriage: 'express', lossPermille: 143, throttled: true},
+        }),
+      ],
+    },
+    0,
+  ],
 ] as const) {
   test(`${code} is shown alone, with exit code ${exit} (${faultOf(changes)})`, (t) => {
     const status = buildStatus(healthyParts(changes as Partial<NetworkParts>));

@@ -28,6 +28,8 @@ export const INFO: LinkInfo = {
   rtpReceived: 0,
   ssrcChanges: 0,
   silentMs: 0,
+  lossPermille: undefined,
+  throttled: false,
 };
 export const LOCAL = offerOf(low, high.id).description;
 export const JID = 'peer@example.org/ipop-1';

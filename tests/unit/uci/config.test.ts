@@ -43,6 +43,7 @@ test('the least there must be gives a network with all defaults', (t) => {
         room: {jid: 'home@conference.example.org', owner: false, members: []},
         bridge: {name: 'br-lan', tap: 'ipop0', mtuBytes: 1500},
         carriage: 'auto',
+        shape: {upKbit: 0, downKbit: 0, dscp: 0},
         stun: [],
         turn: [],
       },
@@ -54,7 +55,7 @@ test('all options are taken as written, servers with their default ports', (t) =
   const {networks, ...main} = good(
     `${HEAD}option name 'Büro'\noption state_dir /srv/ipop\noption control /tmp/c\noption log_level debug\n${HOME}` +
       `option server 'xmpp.example.net'\noption tls starttls\noption pin 'sha256:${'AB:'.repeat(31)}aB'\noption ca_file '/etc/ca.pem'\noption owner yes\nlist member 'Cabin@Example.org'\nlist member 'boat@example.org'\n` +
-      `option bridge 'none'\noption tap lan7\noption mtu 9000\nlist stun 'stun.example.org'\nlist stun 'stun:192.0.2.1:99'\nlist turn 'turn:u%40x:p@[2001:db8::1]'\n`,
+      `option bridge 'none'\noption tap lan7\noption mtu 9000\noption up_kbit 900\noption down_kbit '14000'\noption dscp AF11\nlist stun 'stun.example.org'\nlist stun 'stun:192.0.2.1:99'\nlist turn 'turn:u%40x:p@[2001:db8::1]'\n`,
   );
   t.deepEqual(main, {enabled: true, name: 'Büro', stateDir: '/srv/ipop', controlSocket: '/tmp/c', logLevel: 'debug'});
   const [network] = networks;
@@ -67,6 +68,7 @@ test('all options are taken as written, servers with their default ports', (t) =
   t.deepEqual(network?.room.members, ['cabin@example.org', 'boat@example.org']);
   t.true(network?.room.owner);
   t.deepEqual(network?.bridge, {name: undefined, tap: 'lan7', mtuBytes: 9000});
+  t.deepEqual(network?.shape, {upKbit: 900, downKbit: 14000, dscp: 10});
   t.deepEqual(network?.stun, ['stun:stun.example.org:3478', 'stun:192.0.2.1:99']);
   t.deepEqual(network?.turn, ['turn:u%40x:p@[2001:db8::1]:3478']);
 });

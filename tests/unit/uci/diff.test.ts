@@ -43,6 +43,8 @@ for (const [what, from, to, parts] of [
   ['room', 'home@', 'den@', ['room']],
   ['member', 'b@', 'z@', ['members']],
   ['stun', 'stun.example.org', 'stun.example.net', ['servers']],
+  ['up_kbit', '\toption password', "\toption up_kbit '1000'\n\toption password", ['shape']],
+  ['dscp', '\toption password', "\toption dscp 'cs1'\n\toption password", ['shape']],
   ['bridge', '\toption password', "\toption bridge 'br-x'\n\toption password", ['bridge']],
   ['tap', '\toption password', "\toption tap 'ipop7'\n\toption password", ['bridge']],
   ['mtu', '\toption password', "\toption mtu '1400'\n\toption password", ['bridge']],

@@ -12,3 +12,5 @@ pub mod netlink;
 pub mod opening;
 #[path = "../../../io/src/sys.rs"]
 pub mod sys;
+#[path = "../../../io/src/interfaces/watch.rs"]
+pub mod watch;

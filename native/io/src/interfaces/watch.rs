@@ -133,7 +133,8 @@ fn drain(socket: &Socket) -> bool {
     }
 }
 
-fn any_matters(mut datagram: &[u8]) -> bool {
+/// Whether one message of a datagram does.
+pub fn any_matters(mut datagram: &[u8]) -> bool {
     while datagram.len() >= 16 {
         let length = u32::from_ne_bytes([datagram[0], datagram[1], datagram[2], datagram[3]]) as usize;
         let kind = u16::from_ne_bytes([datagram[4], datagram[5]]);

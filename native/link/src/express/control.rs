@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: MIT
 //! Decides when a link's frames go by express: there are keys, the path is known and takes full-size datagrams. On the timer thread.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use ipop_base::{DropCounters, FrameSink, Handle, Token, Worker};
 use ipop_express::{Action, Binding, Ciphers, Exchange, Params, Path, PathParams, Replay, Role, SealKey};
+use ipop_queue::Meter;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::receiver::Receiver;
 use super::{Epoch, Express, News, Sender};
 use crate::juice_socket::{Route, Taken};
 use crate::report::Silence;
+use crate::shape::Arrivals;
 use crate::udp::Address;
 use crate::workers::Timer;
 
@@ -26,6 +29,7 @@ pub struct Surroundings {
     pub port: Handle,
     pub sink: Arc<dyn FrameSink>,
     pub drops: Arc<DropCounters>,
+    pub arrivals: Arrivals,
     pub silence: Arc<Silence>,
     pub timer: Arc<Timer>,
     pub worker: Arc<Worker>,
@@ -70,6 +74,38 @@ pub struct Control {
     unkeyed: Option<String>,
     cipher: &'static str,
     epoch: u32,
+    loss: Loss,
+}
+
+/// What is known of lost datagrams, by the answers to probes.
+#[derive(Default)]
+struct Loss {
+    /// Probes, and how many datagrams had left with each.
+    probed: VecDeque<(u32, u64)>,
+    meter: Meter,
+    /// Sent and lost since somebody asked.
+    news: (u64, u64),
+}
+
+/// Probes whose answers may come still.
+const MAX_PROBED: usize = 16;
+
+impl Loss {
+    fn probed(&mut self, id: u32, total: u64) {
+        if self.probed.len() == MAX_PROBED {
+            self.probed.pop_front();
+        }
+        self.probed.push_back((id, total));
+    }
+
+    /// Answers to probes before it count no more: they were overtaken.
+    fn answered(&mut self, id: u32, received: u64) {
+        let Some(at) = self.probed.iter().position(|(probe, _)| *probe == id) else { return };
+        let (_, total) = self.probed[at];
+        self.probed.drain(..=at);
+        let (sent, lost) = self.meter.update(total, received);
+        (self.news.0, self.news.1) = (self.news.0 + sent, self.news.1 + lost);
+    }
 }
 
 impl Control {
@@ -99,6 +135,7 @@ impl Control {
             unkeyed: None,
             cipher: "",
             epoch: 0,
+            loss: Loss::default(),
         }
     }
 
@@ -146,6 +183,11 @@ impl Control {
         self.path.as_ref()?.size()
     }
 
+    /// Datagrams sent, and lost of them, since the last call: as far as answers tell.
+    pub fn take_loss(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.loss.news)
+    }
+
     /// Runs what is due. `messages` are those of the peer's exchange; `send` sends one on the control channel. Returns when to run again, on
     /// the link's clock.
     pub fn tick(&mut self, messages: &[Vec<u8>], now: u64, send: &mut dyn FnMut(&[u8])) -> u64 {
@@ -164,7 +206,7 @@ impl Control {
         self.act(actions, send);
         let next = self.exchange.next_ms();
         let (Some(path), Some(express)) = (&mut self.path, &self.express) else { return next };
-        match probe(path, express, now) {
+        match probe(path, &mut self.loss, express, now) {
             // Probes are sealed, too.
             None => next,
             Some(is_used) => next.min(path.next_ms()).min(if is_used { now + USED_MS } else { u64::MAX }),
@@ -195,6 +237,7 @@ impl Control {
         let express = Arc::new(Express {
             taken,
             drops: self.around.drops.clone(),
+            arrivals: self.around.arrivals.clone(),
             silence: self.around.silence.clone(),
             timer: self.around.timer.clone(),
             clock: self.around.clock,
@@ -235,6 +278,7 @@ impl Control {
         if let Some(path) = &mut self.path {
             answers.iter().for_each(|answer| path.answered(answer.id, answer.size, now));
         }
+        answers.iter().for_each(|answer| self.loss.answered(answer.id, answer.received));
         if let Some(number) = first_of {
             // The wire's eight bits are enough for the exchange.
             let actions = self.exchange.opened(u32::from(number), now);
@@ -293,7 +337,7 @@ impl Drop for Control {
 
 /// Sends the probes that are due, and lets frames go by express, or not. True: frames went since the last time; None: there
 /// is no key.
-fn probe(path: &mut Path, express: &Express, now: u64) -> Option<bool> {
+fn probe(path: &mut Path, loss: &mut Loss, express: &Express, now: u64) -> Option<bool> {
     let mut sender = express.sender();
     if !sender.has_key() {
         return None;
@@ -306,7 +350,9 @@ fn probe(path: &mut Path, express: &Express, now: u64) -> Option<bool> {
         path.sent();
     }
     while let Some(probe) = path.due(now) {
-        if !sender.probe(probe.id, probe.size) {
+        if sender.probe(probe.id, probe.size) {
+            loss.probed(probe.id, sender.total());
+        } else {
             path.too_big(probe.size, now);
         }
     }

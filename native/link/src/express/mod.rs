@@ -21,13 +21,13 @@ use ipop_express::{OpenKey, Replay};
 
 use crate::juice_socket::Taken;
 use crate::report::Silence;
+use crate::shape::Arrivals;
 use crate::udp::Address;
 use crate::workers::Timer;
 
 mod settings;
 
 pub use control::{Control, Settings, Surroundings};
-#[cfg(test)]
 pub use sender::OVERHEAD;
 use sender::Sender;
 pub use settings::settings;
@@ -52,6 +52,7 @@ pub struct Answer {
 pub struct Express {
     taken: Arc<Taken>,
     drops: Arc<DropCounters>,
+    arrivals: Arrivals,
     silence: Arc<Silence>,
     timer: Arc<Timer>,
     clock: Instant,
@@ -102,9 +103,9 @@ impl Express {
     }
 
     /// Takes a frame. LinkClosed: express is closed, or was a moment ago; the others as `Sender::frame`.
-    pub fn transmit(&self, frame: &Frame<'_>) -> Result<(), Drop> {
+    pub fn transmit(&self, frame: &Frame<'_>, tos: u8) -> Result<(), Drop> {
         let mut sender = self.sender();
-        let taken = sender.frame(frame);
+        let taken = sender.frame(frame, tos);
         let too_big = sender.is_too_big();
         drop(sender);
         if taken != Err(Drop::LinkClosed) {
@@ -113,15 +114,16 @@ impl Express {
         taken
     }
 
-    /// Sends what was kept.
-    pub fn flush(&self) {
+    /// Sends what was kept. False: the socket had no room for all of it.
+    pub fn flush(&self) -> bool {
         let mut sender = self.sender();
         sender.flush();
-        let too_big = sender.is_too_big();
+        let (too_big, is_free) = (sender.is_too_big(), !sender.is_blocked());
         drop(sender);
         if too_big {
             self.timer.wake();
         }
+        is_free
     }
 
     /// Frames went this way: after a while without, the path is confirmed soon; and at once when it takes none so long.

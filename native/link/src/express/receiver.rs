@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use ipop_base::{Drop, Frame, Ingress, Source};
 use ipop_express::HEADER_LEN;
 use ipop_offload::{Join, Mark};
+use ipop_queue::{Ecn, receive};
 
 use super::sender::{ANSWER_LEN, ENTRY, KIND_ANSWER, KIND_FRAME, KIND_FRAMES, KIND_PIECE, KIND_PROBE};
 use super::{Answer, Epoch, Express, lock};
@@ -34,6 +35,10 @@ pub struct Receiver {
     newest: (u8, u64),
     /// Where that one came from.
     last_from: Option<Address>,
+    /// ECN of the datagram at hand.
+    outer: Ecn,
+    /// The last frame of which a piece met congestion.
+    congested: Option<u32>,
 }
 
 /// What a batch did, told once at its end.
@@ -46,7 +51,15 @@ struct Done {
 impl Receiver {
     /// A receiver without keys: they come by `Express::open_with`.
     pub fn new(express: Arc<Express>, ingress: Box<dyn Ingress>) -> Self {
-        Self { express, ingress: Some(ingress), reassembly: Reassembly::default(), newest: (0, 0), last_from: None }
+        Self {
+            express,
+            ingress: Some(ingress),
+            reassembly: Reassembly::default(),
+            newest: (0, 0),
+            last_from: None,
+            outer: Ecn::NotEct,
+            congested: None,
+        }
     }
 
     fn receive(&self, buffers: &mut [Vec<u8>]) -> [Option<Train>; TRAINS] {
@@ -67,10 +80,12 @@ impl Receiver {
         let mut epochs = lock(&express.epochs);
         let Some(mut ingress) = self.ingress.take() else { return };
         let mut join = Join::new(ingress.takes_uso());
-        let mut input = |frame: &Frame<'_>| ingress.input(frame);
+        let arrivals = self.express.arrivals.clone();
+        let mut input = |frame: &Frame<'_>| arrivals.input(&mut *ingress, frame);
         let mut done = Done::default();
         for (buffer, train) in buffers.iter_mut().zip(trains) {
             let Some(train) = train else { break };
+            self.outer = Ecn::of_tos(train.tos);
             for datagram in train.datagrams(buffer) {
                 if datagram[0] >= KIND_FRAME {
                     self.datagram(datagram, &train.from, &mut epochs, &mut join, &mut done, &mut input);
@@ -145,6 +160,9 @@ impl Receiver {
     }
 
     fn frame<'b>(&self, mark: [u8; 2], frame: &'b mut [u8], join: &mut Join<'b>, input: &mut dyn FnMut(&Frame<'_>)) {
+        if !receive(frame, self.outer) {
+            return self.express.drops.count(Drop::QueueEarly);
+        }
         let mark = Mark::parse(mark).filter(|_| frame.len() >= MIN_FRAME).ok_or(Drop::CarriageMalformed);
         if let Err(why) = mark.and_then(|mark| join.add(mark, frame, input)) {
             self.express.drops.count(why);
@@ -170,8 +188,17 @@ impl Receiver {
     fn piece(&mut self, plain: &[u8], input: &mut dyn FnMut(&Frame<'_>)) {
         let drops = &self.express.drops;
         let Some((header, piece)) = PieceHeader::parse(plain) else { return drops.count(Drop::CarriageMalformed) };
-        if let Some(whole) = self.reassembly.insert(header, piece, self.express.now_ms(), drops) {
-            input(&Frame::plain(&whole));
+        if self.outer == Ecn::Ce {
+            self.congested = Some(header.number);
+        }
+        if let Some(mut whole) = self.reassembly.insert(header, piece, self.express.now_ms(), drops) {
+            // One piece is enough (RFC 3168, 5.3).
+            let outer = if self.congested == Some(header.number) { Ecn::Ce } else { self.outer };
+            if receive(&mut whole, outer) {
+                input(&Frame::plain(&whole));
+            } else {
+                drops.count(Drop::QueueEarly);
+            }
             self.reassembly.recycle(whole);
         }
     }

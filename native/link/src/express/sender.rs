@@ -4,15 +4,17 @@
 //! What comes in one batch leaves together: equal datagrams with one system call, small frames in one datagram. Nothing waits for
 //! company: `flush` follows as soon as no more frames wait.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ipop_base::{Drop, DropCounters, Frame};
 use ipop_express::{HEADER_LEN, SealKey, TAG_LEN};
 use ipop_offload::{Cut, Mark, checksum};
+use ipop_queue::Ecn;
 
 use crate::fragment::{self, PieceHeader};
 use crate::juice_socket::Taken;
-use crate::udp::{self, Address};
+use crate::udp::{self, Address, NotSent, Refused};
 
 /// First byte of a datagram, by what it holds.
 pub const KIND_FRAME: u8 = 0xc0;
@@ -28,6 +30,19 @@ pub const ENTRY: usize = 4;
 pub const OVERHEAD: usize = HEADER_LEN + TAG_LEN;
 /// Frames up to this length share a datagram.
 const SMALL: usize = 600;
+
+/// Trains that wait for room in the socket: those of a super-frame, and what was kept before it.
+const MAX_HELD: usize = 4;
+/// The bits of the DS field that are ECN's.
+const ECN: u8 = 3;
+
+/// A train for which the socket had no room.
+struct Held {
+    bytes: Vec<u8>,
+    segment: usize,
+    to: Address,
+    tos: u8,
+}
 
 /// What `Sender` did since it was asked last.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +66,11 @@ pub struct Sender {
     train: Box<[u8]>,
     length: usize,
     segment: usize,
+    /// DS field of the train.
+    tos: u8,
+    held: VecDeque<Held>,
+    /// Datagrams that left, in all.
+    total: u64,
     /// Small frames that share the next datagram.
     shared: Vec<u8>,
     shared_count: usize,
@@ -73,6 +93,9 @@ impl Sender {
             train: vec![0; udp::MAX_TRAIN].into_boxed_slice(),
             length: 0,
             segment: 0,
+            tos: 0,
+            held: VecDeque::new(),
+            total: 0,
             shared: Vec::with_capacity(2048),
             shared_count: 0,
             whole: Vec::new(),
@@ -143,13 +166,36 @@ impl Sender {
         std::mem::take(&mut self.sent)
     }
 
-    /// Takes a frame, which leaves at the latest with `flush`. LinkClosed: not open; Malformed, Oversize: it cannot be carried.
-    pub fn frame(&mut self, frame: &Frame<'_>) -> Result<(), Drop> {
+    /// Datagrams that left so far, by any key.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// True while sealed datagrams wait for room in the socket: no frame should be given until `retry` has sent them.
+    pub fn is_blocked(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Sends what waits for room in the socket. True: nothing does any more.
+    pub fn retry(&mut self) -> bool {
+        while let Some(Held { bytes, segment, to, tos }) = self.held.pop_front() {
+            if !self.send(&bytes, segment, &to, tos) {
+                self.held.push_front(Held { bytes, segment, to, tos });
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes a frame, which leaves at the latest with `flush`; the outer header has its ECN field (RFC 6040, 4.1) and the DSCP of `tos`.
+    /// LinkClosed: not open; Malformed, Oversize: it cannot be carried.
+    pub fn frame(&mut self, frame: &Frame<'_>, tos: u8) -> Result<(), Drop> {
         if !self.is_open() {
             return Err(Drop::LinkClosed);
         }
         let room = self.size - OVERHEAD;
         let mut cut = Cut::new(frame, room)?;
+        self.mark(tos & !ECN | Ecn::of_frame(frame.bytes) as u8);
         while let Some(length) = cut.next_len() {
             if length > room {
                 self.in_pieces(length, |whole| cut.write_next(whole))?;
@@ -174,6 +220,7 @@ impl Sender {
         if self.key.is_none() {
             return false;
         }
+        self.mark(self.tos & !ECN);
         self.flush();
         let before = std::mem::take(&mut self.sent.too_big);
         self.put(KIND_PROBE, usize::from(size) - OVERHEAD, |to| {
@@ -190,6 +237,7 @@ impl Sender {
         if self.key.is_none() {
             return;
         }
+        self.mark(self.tos & !ECN);
         self.flush();
         let usual = std::mem::replace(&mut self.to, *to);
         self.put(KIND_ANSWER, ANSWER_LEN, |bytes| {
@@ -200,6 +248,14 @@ impl Sender {
         });
         self.send_train();
         self.to = usual;
+    }
+
+    /// One train has one DS field.
+    fn mark(&mut self, tos: u8) {
+        if tos != self.tos {
+            self.flush();
+            self.tos = tos;
+        }
     }
 
     /// Adds a small frame to the datagram that others wait for, too.
@@ -298,15 +354,40 @@ impl Sender {
     }
 
     fn send_train(&mut self) {
-        let train = &self.train[..std::mem::take(&mut self.length)];
-        let segment = std::mem::take(&mut self.segment);
-        if train.is_empty() {
+        let (length, segment) = (std::mem::take(&mut self.length), std::mem::take(&mut self.segment));
+        if length == 0 {
             return;
         }
+        let train = std::mem::take(&mut self.train);
+        let (bytes, to, tos) = (&train[..length], self.to, self.tos);
+        // In their order: none overtakes those that wait.
+        if self.is_blocked() || !self.send(bytes, segment, &to, tos) {
+            self.hold(bytes, segment);
+        }
+        self.train = train;
+    }
+
+    #[cold]
+    fn hold(&mut self, bytes: &[u8], segment: usize) {
+        if self.held.len() < MAX_HELD {
+            self.held.push_back(Held { bytes: bytes.to_vec(), segment, to: self.to, tos: self.tos });
+        } else {
+            self.drops.add(Drop::LinkFull, bytes.len().div_ceil(segment) as u64);
+        }
+    }
+
+    /// Sends a train, or counts why it cannot go. False: not now.
+    fn send(&mut self, train: &[u8], segment: usize, to: &Address, tos: u8) -> bool {
         let count = train.len().div_ceil(segment) as u64;
-        let not_sent = udp::send_datagrams(self.taken.fd(), train, segment, &self.to, 0);
+        let not_sent = match udp::send_train(self.taken.fd(), train, segment, to, tos) {
+            Ok(()) => NotSent::default(),
+            Err(Refused::Full) => return false,
+            Err(why) => udp::without_train(self.taken.fd(), train, segment, to, tos, why),
+        };
         self.sent.too_big |= not_sent.too_big;
+        self.total += count - not_sent.datagrams;
         self.sent.datagrams += count - not_sent.datagrams;
         self.drops.add(Drop::LinkFull, not_sent.datagrams);
+        true
     }
 }

@@ -12,6 +12,8 @@ pub struct Batch {
     /// Whose, by which of libjuice's descriptors, and where to. None: nothing waits.
     way: Option<(AgentId, RawFd, Address)>,
     segment: usize,
+    /// DS field of what waits and what comes.
+    tos: u8,
     bytes: Vec<u8>,
     refused: u64,
 }
@@ -43,12 +45,20 @@ impl Batch {
         true
     }
 
+    /// What comes has this DS field.
+    pub(super) fn mark(&mut self, tos: u8) {
+        if tos != self.tos {
+            self.send();
+            self.tos = tos;
+        }
+    }
+
     /// Sends what waits.
     pub fn send(&mut self) {
         let Some((agent, fd, to)) = self.way.take() else { return };
         let sockets = sockets();
         self.refused += if sockets.lives(agent) {
-            udp::send_datagrams(fd, &self.bytes, self.segment, &to, 0).datagrams
+            udp::send_datagrams(fd, &self.bytes, self.segment, &to, self.tos).datagrams
         } else {
             self.bytes.len().div_ceil(self.segment) as u64
         };

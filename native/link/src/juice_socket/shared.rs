@@ -85,6 +85,7 @@ impl Taken {
         }
         drop(sockets);
         udp::receive_trains(socket.as_raw_fd());
+        udp::receive_tos(socket.as_raw_fd());
         udp::enlarge_buffers(socket.as_raw_fd());
         look_anew_of().retain(|fd| fd.upgrade().inspect(|fd| signal(fd)).is_some());
         Ok(Self { shared, socket })

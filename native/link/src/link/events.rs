@@ -185,7 +185,8 @@ impl Link {
         let due = receiver.next_ms();
         let mut reports = false;
         let mut join = Join::new(ingress.takes_uso());
-        let mut input = |frame: &Frame<'_>| ingress.input(frame);
+        let Some(arrivals) = self.arrivals.get() else { return };
+        let mut input = |frame: &Frame<'_>| arrivals.input(ingress, frame);
         for packet in packets {
             let (received, report_now) = receiver.packet(packet, now, &self.drops);
             if report_now {

@@ -6,6 +6,7 @@ mod express_faults;
 mod lifetime;
 mod links;
 mod relay;
+mod shaping;
 mod sites;
 mod srtp;
 
@@ -131,6 +132,10 @@ impl PortRegistrar for Registrar {
     fn register(&self, _: Handle, transmit: Arc<dyn PortTransmit>, drops: Arc<DropCounters>) -> Arc<dyn FrameSink> {
         *self.port.lock().unwrap() = Some((transmit, drops));
         self.sink.clone()
+    }
+
+    fn network(&self) -> Handle {
+        1
     }
 }
 
