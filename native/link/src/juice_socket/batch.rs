@@ -15,6 +15,8 @@ pub struct Batch {
     tos: u8,
     next_tos: u8,
     segment: usize,
+    /// DS field of what waits and what comes.
+    tos: u8,
     bytes: Vec<u8>,
     refused: u64,
     /// The socket had no room.
@@ -54,14 +56,20 @@ impl Batch {
         true
     }
 
+    /// What comes has this DS field.
+    pub(super) fn mark(&mut self, tos: u8) {
+        if tos != self.tos {
+            self.send();
+            self.tos = tos;
+        }
+    }
+
     /// Sends what waits.
     pub fn send(&mut self) {
         let Some((agent, fd, to)) = self.way.take() else { return };
         let sockets = sockets();
         self.refused += if sockets.lives(agent) {
-            let not_sent = udp::send_datagrams(fd, &self.bytes, self.segment, &to, self.tos);
-            self.full |= not_sent.full;
-            not_sent.datagrams
+            udp::send_datagrams(fd, &self.bytes, self.segment, &to, self.tos).datagrams
         } else {
             self.bytes.len().div_ceil(self.segment) as u64
         };
