@@ -142,8 +142,6 @@ pub struct NotSent {
     pub datagrams: u64,
     /// At least one of them for its length.
     pub too_big: bool,
-    /// At least one of them for want of room.
-    pub full: bool,
 }
 
 /// Sends a train, as single datagrams where there are no trains.
