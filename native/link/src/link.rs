@@ -730,10 +730,10 @@ impl Link {
         let mut sender = lock(&self.sender);
         let Outgoing { carriage, batch } = &mut *sender;
         self.take_report(carriage);
-        batch.mark(self.shape.tos());
-        let sent = juice_socket::held_back(batch, || carriage.frame(frame, now, &mut output));
+        let tos = self.shape.tos();
+        let sent = juice_socket::held_back(batch, tos, || carriage.frame(frame, now, &mut output));
         self.holds_back.store(true, Ordering::Release);
-        self.drops.add(Drop::LinkFull, batch.take_refused());
+        self.count_refused(batch);
         self.send_report(carriage, now);
         self.ssrc_changes.store(carriage.ssrc_changes() as u64, Ordering::Relaxed);
         self.exhausted.store(carriage.is_exhausted(), Ordering::Relaxed);
