@@ -8,7 +8,7 @@ import {pool, until} from '../tests/lab/wait.ts';
 import {startSwarm, type SwarmNode, type ThreadUse} from './swarm.ts';
 
 /** For every few nodes that come; the last of a mesh of 65 make 64 links each. */
-const LINK_MS = 120_000;
+const LINK_MS = 300_000;
 /** After the last link is up: path MTU probes, ARP, and the last candidates have come to their end. */
 const SETTLE_MS = 20_000;
 const COUNTED_MS = 10_000;

@@ -24,6 +24,9 @@ fn promises(description: &Description) {
     assert_eq!(sdp.matches('\n').count(), LINES, "{sdp}");
     assert_eq!(sdp.matches('\r').count(), LINES, "{sdp}");
     assert!(sdp.bytes().all(|byte| matches!(byte, b'\r' | b'\n' | b' '..=b'~')), "{sdp:?}");
+    // RFC 8839, 5.4: ice-char.
+    const ICE: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    assert!([&description.ufrag, &description.pwd].iter().all(|text| text.chars().all(|one| ICE.contains(one))));
     for (name, times) in [("a=fingerprint:", 1), ("a=setup:", 1), ("a=ice-ufrag:", 1), ("a=ice-pwd:", 1), ("m=", 2)] {
         assert_eq!(sdp.lines().filter(|line| line.starts_with(name)).count(), times, "{name}");
     }
