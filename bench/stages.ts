@@ -4,7 +4,7 @@
 //   npm run bench -- --quick           exit code 1 when a stage has become slow; the table says which
 //   npm run bench -- --quick --save    three runs, and their middle becomes the baseline
 
-import {execFileSync} from 'node:child_process';
+import {execFileSync, spawnSync} from 'node:child_process';
 import {mkdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {cpus} from 'node:os';
 import {join} from 'node:path';
@@ -65,7 +65,11 @@ function repeatSlow(first: readonly Measured[], baseline: Baseline): Measured[] 
 
 async function prepare(): Promise<void> {
   const cargo = ['build', '--manifest-path', join(root, 'native/Cargo.toml'), '--release', '--locked', '--quiet'];
-  execFileSync('cargo', [...cargo, '-p', 'ipop-bench'], {stdio: 'inherit'});
+  const {status} = spawnSync('cargo', [...cargo, '-p', 'ipop-bench'], {stdio: 'inherit'});
+  if (status !== 0) {
+    console.error('bench: the native half does not build: see above');
+    process.exit(2);
+  }
   mkdirSync(SCRIPTS, {recursive: true});
   await build({
     entryPoints: ['node', 'main'].map((name) => join(root, `bench/script/${name}.ts`)),

@@ -9,9 +9,9 @@ use crate::seal::HEADER_LEN;
 
 const DOCUMENT: &str = include_str!("../../../docs/PROTOCOL.md");
 
-/// PROTOCOL 5.6: what is common to all vectors, then a block for each cipher.
+/// PROTOCOL 5.7: what is common to all vectors, then a block for each cipher.
 fn vectors() -> Vec<HashMap<&'static str, Vec<u8>>> {
-    let section = DOCUMENT.split("### 5.6 Test vectors").nth(1).expect("PROTOCOL has a section 5.6");
+    let section = DOCUMENT.split("### 5.7 Test vectors").nth(1).expect("PROTOCOL has a section 5.7");
     let block = section.split("```").nth(1).expect("it has a code block");
     let parse = |line: &'static str| {
         let (name, hex) = line.rsplit_once(' ').unwrap_or_else(|| panic!("'{line}' is a name and hex"));

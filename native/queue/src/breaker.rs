@@ -50,7 +50,8 @@ pub struct Breaker {
 impl Breaker {
     /// So many datagrams were sent, and so many of them lost, since the last call.
     pub fn sample(&mut self, sent: u64, lost: u64, now_ms: u64) {
-        if self.sent == 0 && now_ms.saturating_sub(self.since_ms) > HOLD_MS {
+        // After a pause the time before it does not count.
+        if self.sent == 0 && now_ms.saturating_sub(self.since_ms) > 2 * SAMPLE_MS {
             (self.since_ms, self.judged_ms) = (now_ms, now_ms);
         }
         self.sent += sent;

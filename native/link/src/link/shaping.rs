@@ -11,7 +11,6 @@ use super::{Link, Phase, lock};
 use crate::carriage;
 use crate::carriage::Sender;
 use crate::express;
-use crate::juice_socket;
 use crate::shape::{Exit, wire_bytes};
 
 /// What a link in trouble carries beside TCP, which slows down by itself: name look-ups, neighbour discovery, a call.
@@ -61,15 +60,15 @@ impl Link {
 
     /// False: the socket had no room.
     fn flush_carriages(&self) -> bool {
-        let mut is_free = true;
-        if let Some(express) = self.by_express() {
-            let mut sender = express.sender();
-            sender.flush();
-            is_free = !sender.is_blocked();
-        }
-        if !juice_socket::flush() {
-            self.is_full.store(true, Ordering::Relaxed);
-            is_free = false;
+        let mut is_free = self.by_express().is_none_or(|express| express.flush());
+        if self.holds_back.load(Ordering::Relaxed) && self.holds_back.swap(false, Ordering::AcqRel) {
+            let batch = &mut lock(&self.sender).batch;
+            batch.send();
+            self.drops.add(Drop::LinkFull, batch.take_refused());
+            if batch.take_full() {
+                self.is_full.store(true, Ordering::Relaxed);
+                is_free = false;
+            }
         }
         is_free
     }
@@ -134,13 +133,10 @@ impl Exit for Link {
             return Err(Drop::LinkClosed);
         }
         if let Some(express) = self.by_express() {
-            match express.sender().frame(frame, self.shape.tos()) {
+            match express.transmit(frame, self.shape.tos()) {
                 // Closed a moment ago.
                 Err(Drop::LinkClosed) => {}
-                result => {
-                    express.used();
-                    return result;
-                }
+                result => return result,
             }
         }
         self.transmit_srtp(frame)
