@@ -43,11 +43,12 @@ export class SwarmNode {
   constructor(lab: Lab, internet: Internet, number: number, uci: string) {
     this.ns = Netns.create(lab, `n${number}`);
     this.address = `10.77.${number >> 8}.${(number & 255) + 1}`;
-    const wan = `10.201.${number >> 8}.${(number & 255) + 2}`;
     this.ns.sysctl([['net/ipv6/conf/default/disable_ipv6', '1']]);
     connect(internet.ns, `v${number}`, this.ns, 'wan');
-    internet.ns.ip(`link set v${number} master swarm`);
-    this.ns.ip(`addr add ${wan}/16 dev wan`, 'route add default via 10.201.255.254');
+    // A segment for each: on one of all, their neighbours would be more than the kernel keeps for all namespaces together.
+    const [gateway, wan] = [1, 2].map((host) => `10.201.${number >> 6}.${(number & 63) * 4 + host}`);
+    internet.ns.ip(`addr add ${gateway}/30 dev v${number}`);
+    this.ns.ip(`addr add ${wan}/30 dev wan`, `route add default via ${gateway}`);
     const folder = lab.folder(`n${number}`);
     this.#socket = join(folder, 'ipop.sock');
     const main = `config ipop 'main'\n\toption enabled '1'\n\toption name 'n${number}'\n\toption state_dir '${folder}'\n\toption control '${this.#socket}'\n`;
@@ -120,7 +121,6 @@ export class SwarmNode {
  */
 export async function startSwarm(lab: Lab, links: number, limitMs: number, all: boolean): Promise<SwarmNode[]> {
   const internet = new Internet(lab);
-  internet.ns.ip('link add swarm type bridge', 'link set swarm up', 'addr add 10.201.255.254/16 dev swarm');
   const authority = new Authority(lab);
   const server = new Prosody(lab, internet, authority.issue('xmpp', CERTIFICATE_NAMES));
   await server.start();

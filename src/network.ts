@@ -156,6 +156,8 @@ export class Network {
         return this.links.handleUp(event.link, event.info, now);
       case 'link-lost':
         return this.links.handleLost(event.link, event.code, event.text, now);
+      case 'link-moved':
+        return this.links.handleMoved(event.link, event.code, event.text, now);
       case 'link-message':
         return this.links.handleMessage(event.link, event.message, now);
       case 'interfaces':
@@ -226,6 +228,14 @@ export class Network {
       case 'port-up':
         this.#try(() => native.enablePort(effect.port, true));
         return this.fdb.handlePortUp(effect.port, 'link', now);
+      case 'port-beside':
+        return this.#try(() => {
+          native.standIn(effect.port, effect.of);
+          native.enablePort(effect.port, true);
+        });
+      case 'port-replaced':
+        this.#try(() => native.standIn(effect.from, effect.to));
+        return this.fdb.handlePortReplaced(effect.from, effect.to, now);
       case 'port-down':
         return this.fdb.handlePortDown(effect.port, now);
       case 'probe-session':
@@ -310,7 +320,7 @@ export class Network {
   }
 
   #makeLinks(generation: number): LinkManager {
-    const {crypto, self} = this.#deps;
+    const {native, crypto, self} = this.#deps;
     const {room, stun, turn, carriage} = this.config;
     const deps: LinkManagerDeps = {
       ...crypto,
@@ -319,6 +329,7 @@ export class Network {
       servers: {stun, turn},
       carriage,
       isOverlay: (address) => this.#isOverlay(address),
+      infoOf: (port) => answerOf(() => native.linkInfo(port)),
       log: (level, text) => this.#logLink(level, text),
     };
     return new LinkManager(deps, {generation});

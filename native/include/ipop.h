@@ -54,12 +54,16 @@ enum ipop_record {
   IPOP_REC_CTL_REQUEST = 12,   /* handle: connection. bytes: one request line, without its newline, at most 4 KiB */
   IPOP_REC_PBKDF2 = 13,        /* handle: request. bytes: the derived key */
   IPOP_REC_INTERFACES = 14,    /* handle: 0. no payload: network interfaces, addresses or bridges changed (at most 2 a second) */
-  IPOP_REC_SRV = 15            /* handle: request. text map: record (repeats, <= 32: "priority weight port target", target . for none); no record:
+  IPOP_REC_SRV = 15,           /* handle: request. text map: record (repeats, <= 32: "priority weight port target", target . for none); no record:
                                   the name has none. Or, when no name server gave an answer: code (dns), text */
+  IPOP_REC_LINK_MOVED = 16     /* handle: link.  text map: code, text. The link's path is gone, or soon will be, though the link is not lost yet: a new one
+                                  should be made beside it. Codes: LINK_MOVED codes below */
 };
 /* LINK_LOST codes: ice-failed (no candidate pair worked), dtls-failed, fingerprint (the peer's certificate is not the one in its
  * signed offer), silent (nothing heard: 12 s with traffic, 30 s idle), consent (ICE consent lost), closed (the peer closed it),
  * ssrc-exhausted, internal.
+ * LINK_MOVED codes: peer-moved (the peer's authentic datagrams come from an address that ICE does not know; express follows them, ICE cannot and
+ * gives the link up within 30 s), silent (nothing heard for 4 s with traffic).
  * STREAM_CLOSED codes: dns, refused, unreachable, timeout, starttls-refused, tls-pin, tls-name, tls-expired, tls-not-yet-valid, tls-unknown-ca, tls-self-signed,
  * tls-protocol, tls-alert, ca-file, eof, reset, overflow (the record queue was full: the runtime did not keep up), local (ipop_stream_close), internal. */
 
@@ -141,6 +145,11 @@ int ipop_memory_write(int port, const uint8_t *frame, int len);
 int ipop_memory_read(int port, uint8_t *buf, int cap);
 /* Lets frames in and out of a port (on != 0), or not; ports begin disabled. */
 int ipop_port_enable(int port, int on);
+/* While a link moves to another: `port` stands in for `of`. What comes in at `port` counts as coming in at `of` (rules, upcalls), nothing is flooded
+ * to `port`, and rules that led to it lead to `of`, with their counters; `of` stands in for nothing any more. In one step: no frame is judged
+ * in between. Until `port` is closed, or another stands in for it. -ENOENT: no such port, -EINVAL: not two ports of one switch and one side
+ * of the split horizon. */
+int ipop_port_stand_in(int port, int of);
 /* Closes a tap or memory port and drops its rules (links: ipop_link_close). */
 int ipop_port_close(int port);
 /* u64s: rx frames, rx bytes, tx frames, tx bytes (frames of Ethernet; rx = into the switch), upcalls, then IPOP_DROP_COUNT drops in enum
@@ -188,8 +197,9 @@ int ipop_link_express(int link, const uint8_t *config, int len);
 int ipop_switch_shape(int sw, const uint8_t *config, int len);
 /* Text map: state, local, remote (address:port of the selected pair), local_type, remote_type (host, srflx, prflx, relay), carriage (srtp,
  * express), carriage_why (in words), cipher, epoch, datagram_bytes (UDP payload; 0 while express is closed), express_received (datagrams),
- * rtp_sent, rtp_received (packets), ssrc_changes, silent_ms (since anything was heard), loss_permille (of what was sent lately; empty: too
- * little to say), throttled (1: over a tenth for 10 s, so all but TCP is limited to 256 kbit/s). Returns bytes written. */
+ * rtp_sent, rtp_received (packets), ssrc_changes, silent_ms (since anything was heard), local_gone (1: no interface has the local address any
+ * more), loss_permille (of what was sent lately; empty: too little to say), throttled (1: over a tenth for 10 s, so all but TCP is limited to
+ * 256 kbit/s). Returns bytes written. */
 int ipop_link_info(int link, uint8_t *buf, int cap);
 /* Closes the link; its rules and port are gone at once, the agent is torn down on a native thread. */
 int ipop_link_close(int link);

@@ -26,7 +26,7 @@ function networkText(status: Status, network: NetworkStatus): string {
   const peers = network.peers.map((peer) => peerRow(peer));
   const shown =
     peers.length > 0 ? table([['PEER', 'STATE', 'PATH', 'RX', 'TX', 'MACS', 'SINCE'], ...peers]) : 'no peers yet\n';
-  return `${headerOf(status, network)}\n${shown}${guardText(network)}`;
+  return `${headerOf(status, network)}\n${shown}${movingText(network)}${guardText(network)}`;
 }
 
 function headerOf({version, uptimeSec, node}: Status, {network, bridge, xmpp}: NetworkStatus): string {
@@ -45,17 +45,33 @@ function headerOf({version, uptimeSec, node}: Status, {network, bridge, xmpp}: N
 }
 
 function peerRow(peer: PeerStatus): string[] {
-  const {name, id, state, path, traffic, macs, attempts} = peer;
+  const {name, id, state, path, traffic, macs} = peer;
   const isUp = state === 'up';
   return [
     name === '' ? id.slice(0, 8) : `${printable(name, 32)} ${id.slice(0, 8)}`,
-    state === 'backoff' ? `backoff (${ordinal(Math.max(1, attempts))})` : peer.present || isUp ? state : 'away',
+    stateText(peer),
     path ? `${path.kind} ${path.remote}` : '-',
     isUp ? bytesText(traffic.rxBytes) : '-',
     isUp ? bytesText(traffic.txBytes) : '-',
     isUp ? `${macs}` : '-',
     sinceText(peer),
   ];
+}
+
+/** Links that are about to go another way, and why. */
+function movingText({peers}: NetworkStatus): string {
+  const lines = peers.flatMap(({name, id, moving}) => {
+    const who = name === '' ? id.slice(0, 8) : printable(name, 32);
+    return moving === undefined ? [] : [`${who} is moving to a new path: ${printable(moving, 160)}\n`];
+  });
+  return lines.join('');
+}
+
+function stateText({state, attempts, present, moving}: PeerStatus): string {
+  if (state === 'backoff') return `backoff (${ordinal(Math.max(1, attempts))})`;
+  if (state === 'up' && moving !== undefined) return 'up, moving';
+  if (state === 'up') return state;
+  return present ? state : 'away';
 }
 
 function sinceText({state, sinceSec, retryInSec, error}: PeerStatus): string {

@@ -119,6 +119,16 @@ export class Fdb {
     return gone;
   }
 
+  /** All that is behind one port is behind another from now on: the same peer, by another link. It counts as no move. */
+  movePort(from: PortId, to: PortId): void {
+    const entries = [...(this.#ports.get(from) ?? [])];
+    for (const [key, entry] of entries) {
+      this.#unlist(key, entry);
+      entry.port = to;
+      this.#list(key, entry);
+    }
+  }
+
   clear(): void {
     this.#entries.clear();
     this.#ports.clear();

@@ -47,6 +47,8 @@ export interface SwitchCounters extends Readonly<FdbCounters> {
 export class Switch implements SwitchView {
   readonly #fdb = new Fdb();
   readonly #ports = new Map<PortId, PortKind>();
+  /** Ports that were replaced and still receive, with those that took their place. */
+  readonly #replaced = new Map<PortId, PortId>();
   /** Rules that flood, the least recently used first. */
   readonly #floods = new Map<string, FloodRule>();
   readonly #reasons: Partial<Record<Reason, number>> = {};
@@ -62,13 +64,28 @@ export class Switch implements SwitchView {
 
   /** A port carries nothing any more: what was behind it is forgotten at once, so that it is looked for elsewhere. */
   handlePortDown(port: PortId, _now: Millis): void {
+    this.#replaced.delete(port);
     if (!this.#ports.delete(port)) return;
     this.#fdb.forgetPort(port);
     this.#effects.push({type: 'flush-rules', port});
   }
 
+  /**
+   * Another port took this one's place: all that was behind it is behind that one. Native has led its rules there in one step. What
+   * still asks for the old port, until that goes down, counts as coming from the new one.
+   */
+  handlePortReplaced(from: PortId, to: PortId, _now: Millis): void {
+    const kind = this.#ports.get(from);
+    if (kind === undefined) return;
+    this.#ports.delete(from);
+    this.#ports.set(to, kind);
+    this.#replaced.set(from, to);
+    this.#fdb.movePort(from, to);
+  }
+
   /** A frame waits for a decision. */
-  handleUpcall(upcall: Upcall, now: Millis): void {
+  handleUpcall(asked: Upcall, now: Millis): void {
+    const upcall = {...asked, port: this.#replaced.get(asked.port) ?? asked.port};
     this.#upcalls++;
     const head = parseFrame(upcall.head);
     if (head === undefined) return this.#finish(upcall.id, OUT_DROP, 'malformed');

@@ -157,6 +157,7 @@ export function decodeLinkInfo(bytes: Uint8Array): LinkInfo {
     rtpReceived: count('rtp_received'),
     ssrcChanges: count('ssrc_changes'),
     silentMs: count('silent_ms'),
+    localGone: map['local_gone'] === '1',
     lossPermille: (map['loss_permille'] ?? '') === '' ? undefined : count('loss_permille'),
     throttled: count('throttled') === 1,
   };
@@ -194,6 +195,8 @@ function decodeEvent(type: number, handle: number, payload: Uint8Array): NativeE
       return {type: 'interfaces'};
     case 15:
       return {type: 'srv', request: handle, ...decodeSrv(payload)};
+    case 16:
+      return {type: 'link-moved', link: handle, ...decodeEnd(payload)};
     default:
       return undefined;
   }

@@ -103,6 +103,8 @@ export type NativeEvent =
   | {readonly type: 'link-gathered'; readonly link: PortId}
   | {readonly type: 'link-up'; readonly link: PortId; readonly info: LinkInfo}
   | {readonly type: 'link-lost'; readonly link: PortId; readonly code: string; readonly text: string}
+  /** The link's path is gone or soon will be, though the link is not lost yet. */
+  | {readonly type: 'link-moved'; readonly link: PortId; readonly code: string; readonly text: string}
   | {readonly type: 'link-message'; readonly link: PortId; readonly message: Uint8Array}
   | {readonly type: 'stream-open'; readonly stream: number; readonly info: TextMap}
   | {readonly type: 'stream-data'; readonly stream: number; readonly data: Uint8Array}
@@ -135,6 +137,8 @@ export interface LinkInfo {
   readonly rtpReceived: number;
   readonly ssrcChanges: number;
   readonly silentMs: number;
+  /** No interface has the local address any more. */
+  readonly localGone: boolean;
   /** Of what was sent lately; undefined: too little to say. */
   readonly lossPermille: number | undefined;
   /** So much was lost for so long that all but TCP is held down (RFC 8084). */
@@ -157,6 +161,8 @@ export interface Datapath {
   writeMemory(port: PortId, frame: Uint8Array): void;
   readMemory(port: PortId): Uint8Array | undefined;
   enablePort(port: PortId, on: boolean): void;
+  /** While a link moves: `port` receives for `of` and gets no floods, and its rules lead to `of`, which stands for itself again. */
+  standIn(port: PortId, of: PortId): void;
   closePort(port: PortId): void;
   portCounters(port: PortId): PortCounters;
   setRule(sw: SwitchId, mac: string, vlan: number, out: number): void;

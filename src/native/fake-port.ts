@@ -22,6 +22,8 @@ export class FakePort {
   enabled = false;
   /** Carries nothing any more, for ever. */
   lost = false;
+  /** The port that this one stands in for. */
+  standsFor: PortId | undefined;
   /** Set by links: sends a frame, or says why not. */
   transmit: ((frame: Uint8Array) => DropName | undefined) | undefined;
   readonly #counters = {rxFrames: 0, rxBytes: 0, txFrames: 0, txBytes: 0, upcalls: 0};
@@ -39,6 +41,11 @@ export class FakePort {
 
   get carries(): boolean {
     return this.enabled && !this.lost;
+  }
+
+  /** The port that sources behind this one are bound to. */
+  get boundAs(): PortId {
+    return this.standsFor ?? this.id;
   }
 
   counters(): PortCounters {

@@ -98,6 +98,13 @@ export class FakeSwitch {
     return before - this.#rules.size;
   }
 
+  /** `port` receives for `of`, and its rules lead there, with their counters. */
+  standIn(port: FakePort, of: FakePort): void {
+    of.standsFor = undefined;
+    port.standsFor = of.id;
+    for (const [key, rule] of this.#rules) if (rule.out === port.id) this.#rules.set(key, {...rule, out: of.id});
+  }
+
   dumpRules(): RuleUse[] {
     const now = this.#deps.nowMs();
     const since = (at: Millis | undefined): number | undefined => (at === undefined ? undefined : now - at);
@@ -155,7 +162,7 @@ export class FakeSwitch {
     const now = this.#deps.nowMs();
     const bound = this.#rules.get(`${vlan}/${source}`);
     if (bound === undefined || bound.out <= 0) return 'source';
-    if (bound.out !== port.id) return 'moved';
+    if (bound.out !== port.boundAs) return 'moved';
     bound.sourceAt = now;
     bound.hits++;
     const rule = this.#rules.get(`${vlan}/${destination}`);
@@ -169,7 +176,7 @@ export class FakeSwitch {
     const {frame, lookup} = parked;
     if (this.#parkedBytes + frame.length > MAX_PARKED_BYTES) return 'upcall-full';
     const missing = miss === 'destination' ? lookup.destination : lookup.source;
-    const question = `${port.id} ${miss} ${lookup.vlan}/${missing}`;
+    const question = `${port.boundAs} ${miss} ${lookup.vlan}/${missing}`;
     const open = this.#questions.get(question);
     if (open === undefined) return this.#ask(port, miss, question, parked);
     const frames = this.#waiting.get(`${open}`)?.frames ?? [];
@@ -186,7 +193,7 @@ export class FakeSwitch {
     if (!port.takeUpcall(now)) return 'upcall-limited';
     const id = ++this.#lastUpcall;
     const head = frame.slice(0, MAX_HEAD);
-    const told = this.#deps.tell({id, port: port.id, vlan: lookup.vlan, miss, head, frameLength: frame.length});
+    const told = this.#deps.tell({id, port: port.boundAs, vlan: lookup.vlan, miss, head, frameLength: frame.length});
     if (!told) return 'upcall-full';
     this.#questions.set(question, id);
     const frames = [{...parked, frame: frame.slice()}];
@@ -212,7 +219,7 @@ export class FakeSwitch {
 
   #flood(from: FakePort, frame: Uint8Array): DropName | undefined {
     const others = [...this.ports.values()].filter(
-      (port) => port !== from && port.carries && !(from.isLink && port.isLink),
+      (port) => port !== from && port.carries && port.boundAs === port.id && !(from.isLink && port.isLink),
     );
     for (const port of others) port.send(frame);
     return others.length > 0 ? undefined : 'no-port';

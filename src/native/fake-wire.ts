@@ -242,6 +242,7 @@ export function infoOf(end: WireEnd): LinkInfo {
     rtpReceived: 0,
     ssrcChanges: 0,
     silentMs: 0,
+    localGone: false,
     lossPermille: undefined,
     throttled: false,
   };

@@ -138,6 +138,14 @@ export class FakeDatapath implements Datapath, LinkPath {
     this.#port('ipop_port_enable', port).enabled = on;
   }
 
+  standIn(port: PortId, of: PortId): void {
+    const call = 'ipop_port_stand_in';
+    const [standIn, other] = [this.#port(call, port), this.#port(call, of)];
+    if (standIn === other || standIn.sw !== other.sw || standIn.isLink !== other.isLink)
+      throw fail(call, EINVAL, `port ${port} cannot stand in for port ${of}`);
+    this.#switch(call, standIn.sw).standIn(standIn, other);
+  }
+
   closePort(port: PortId): void {
     if (this.#links.has(port)) throw fail('ipop_port_close', EINVAL, `port ${port} is a link: close it as one`);
     this.#close(this.#port('ipop_port_close', port));

@@ -105,6 +105,10 @@ export class Native implements Datapath, LinkPath {
     this.#calls.call('ipop_port_enable', port, on ? 1 : 0);
   }
 
+  standIn(port: PortId, of: PortId): void {
+    this.#calls.call('ipop_port_stand_in', port, of);
+  }
+
   closePort(port: PortId): void {
     this.#calls.call('ipop_port_close', port);
   }

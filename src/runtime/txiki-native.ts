@@ -23,6 +23,7 @@ export const SIGNATURES: Signatures = {
   ipop_memory_write: ['int', 'bytes', 'int'],
   ipop_memory_read: ['int', 'bytes', 'int'],
   ipop_port_enable: ['int', 'int'],
+  ipop_port_stand_in: ['int', 'int'],
   ipop_port_close: ['int'],
   ipop_port_counters: ['int', 'bytes', 'int'],
   ipop_rule_set: ['int', 6, 'int', 'int'],

@@ -90,6 +90,8 @@ export interface PeerStatus {
     /** All but TCP is held down, because so much is lost. */
     readonly throttled?: boolean;
   };
+  /** While up, and another path is tried: why, in words. */
+  readonly moving?: string;
   readonly traffic: TrafficStatus;
   readonly macs: number;
   /** Since the state was entered. */

@@ -12,7 +12,11 @@ export type ControlMessage =
       readonly generation: number;
       /** What frames may go by besides SRTP, which every node has. */
       readonly carriages?: readonly string[];
+      /** It makes a new link beside one that is up, and says `ready` on each. */
+      readonly moves?: boolean;
     }
+  /** The sender takes frames on this link. */
+  | {readonly type: 'ready'}
   | {readonly type: 'bye'; readonly reason: string}
   /** A type of a later version: to be ignored. */
   | {readonly type: 'unknown'};
@@ -37,13 +41,15 @@ export function parseMessage(bytes: Uint8Array): ControlMessage | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
-  const {type, version, id, generation, reason, carriages} = value as Record<string, unknown>;
+  const {type, version, id, generation, reason, carriages, moves} = value as Record<string, unknown>;
   if (typeof type !== 'string') return undefined;
   if (type === 'bye') return typeof reason === 'string' && REASON.test(reason) ? {type, reason} : undefined;
+  if (type === 'ready') return {type};
   if (type !== 'hello') return {type: 'unknown'};
   if (typeof id !== 'string' || !NODE_ID.test(id)) return undefined;
   if (!Number.isSafeInteger(version) || !Number.isSafeInteger(generation)) return undefined;
-  return {type, version: version as number, id, generation: generation as number, carriages: strings(carriages)};
+  const offers = {carriages: strings(carriages), ...(moves === true ? {moves} : {})};
+  return {type, version: version as number, id, generation: generation as number, ...offers};
 }
 
 /** Those of a list; anything else is none, as a later version may say more. */

@@ -45,3 +45,23 @@ export const PEERS = 256;
 export const REFUSAL_SHOWN_MS = 600_000;
 /** Back-off from a peer of another version: an update ends in a restart, which brings it into the room anew, and then it is tried at once. */
 export const VERSION_BACKOFF_MS = 60_000;
+/**
+ * Moving a link to a new path, make before break. Both ends take frames on either link before one of them sends on the new one, so this is
+ * for what is on its way: a queue of a slow line.
+ */
+export const FORMER_MS = 5_000;
+/** A link that came up, or moved, is not moved again so soon: no more than one former link, and no circles. */
+export const MOVE_REST_MS = 5_000;
+/** How long a path that moved or fell silent is a reason to leave it: a path that is gone is a lost link by then. */
+export const MOVE_WISH_MS = 60_000;
+/** After addresses of this node changed: they come and go in steps (old one off, new one on, route). */
+export const READDRESS_MS = 500;
+/** How long a new link may take from "up" to a direct pair if it is wanted for that: ICE checks a pair for the last time 4 s after the one before. */
+export const DIRECT_WAIT_MS = 4_000;
+/** How often that is looked at. */
+export const DIRECT_LOOK_MS = 500;
+/** How long a link stays on a relay until a direct path is looked for; doubled up to the cap. Each try is an allocation at the relay. */
+export const RELAY_TRY_MS = 30_000;
+export const RELAY_TRY_CAP_MS = 600_000;
+/** So much later the larger id tries: the smaller one's try serves both. */
+export const RELAY_TRY_TURN_MS = 10_000;

@@ -3,7 +3,7 @@
 
 import {hex} from '../base/bytes.ts';
 import type {LogLevel} from '../base/log.ts';
-import type {LinkDescription} from '../native/datapath.ts';
+import type {LinkDescription, LinkInfo, PortId} from '../native/datapath.ts';
 import type {AttemptStart} from './attempt.ts';
 import {type Sha256, type Sign, signDescription, type Verify} from './identity.ts';
 import type {ServerLists} from './servers.ts';
@@ -32,6 +32,8 @@ export interface LinkManagerDeps {
   random(): number;
   /** Whether a path by this address would run inside another link (ipop_address_overlay). */
   isOverlay(address: string): boolean;
+  /** What native says of a link now; undefined: it has just gone. */
+  infoOf(port: PortId): LinkInfo | undefined;
   log(level: LogLevel, text: string): void;
 }
 

@@ -8,6 +8,7 @@ import type {PeerStatus} from '../status/types.ts';
 import {ANSWERS_AT_ONCE, OFFERS_AT_ONCE, PEERS} from './limits.ts';
 import {Link} from './link.ts';
 import type {LinkContext, LinkManagerDeps} from './link-context.ts';
+import {isRelayed} from './link-state.ts';
 import type {LinkEffect, NodeId, OwnSignal, Signal} from './types.ts';
 
 export type {LinkManagerDeps} from './link-context.ts';
@@ -70,6 +71,7 @@ export class LinkManager {
       randomBytes: (length) => deps.randomBytes(length),
       random: () => deps.random(),
       isOverlay: (address) => deps.isOverlay(address),
+      infoOf: (port) => deps.infoOf(port),
       log: (level, text) => deps.log(level, text),
       emit: (effect) => this.#emit(effect),
       mayAnswer: () => this.#trying('answer') < this.#options.answersAtOnce,
@@ -144,11 +146,11 @@ export class LinkManager {
   }
 
   handleLocal(port: PortId, description: LinkDescription, now: Millis): boolean {
-    return this.#withPort(port, now, (link) => link.handleLocal(description, now));
+    return this.#withPort(port, now, (link) => link.handleLocal(port, description, now));
   }
 
   handleCandidate(port: PortId, line: string, now: Millis): boolean {
-    return this.#withPort(port, now, (link) => link.handleLocalCandidate(line));
+    return this.#withPort(port, now, (link) => link.handleLocalCandidate(port, line));
   }
 
   /** No more local candidates; nothing waits for that (RFC 8838). */
@@ -157,25 +159,30 @@ export class LinkManager {
   }
 
   handleUp(port: PortId, info: LinkInfo, now: Millis): boolean {
-    return this.#withPort(port, now, (link) => link.handleUp(info, now));
+    return this.#withPort(port, now, (link) => link.handleUp(port, info, now));
   }
 
   handleLost(port: PortId, code: string, text: string, now: Millis): boolean {
-    return this.#withPort(port, now, (link) => link.handleLost(code, text, now));
+    return this.#withPort(port, now, (link) => link.handleLost(port, code, text, now));
+  }
+
+  /** The link's path is gone or soon will be: it moves to another. */
+  handleMoved(port: PortId, code: string, text: string, now: Millis): boolean {
+    return this.#withPort(port, now, (link) => link.handleMoved(port, code, text, now));
   }
 
   handleMessage(port: PortId, bytes: Uint8Array, now: Millis): boolean {
-    return this.#withPort(port, now, (link) => link.handleMessage(bytes, now));
+    return this.#withPort(port, now, (link) => link.handleMessage(port, bytes, now));
   }
 
   /** Records were lost, the end of a link perhaps among them, which is never told twice: native is asked for each. */
   handleGap(isLost: (port: PortId) => boolean, now: Millis): void {
     const text = 'The link ended while the daemon was too slow to hear why';
-    for (const [port, link] of [...this.#byPort]) if (isLost(port)) link.handleLost('internal', text, now);
+    for (const [port, link] of [...this.#byPort]) if (isLost(port)) link.handleLost(port, 'internal', text, now);
     this.#startDue(now);
   }
 
-  /** Local addresses changed: what backs off tries again soon. */
+  /** Local addresses changed: what backs off tries again soon, and a link whose own address is gone moves. */
   handleInterfacesChanged(now: Millis): void {
     for (const link of this.#links.values()) link.handleInterfacesChanged(now);
     this.#startDue(now);
@@ -220,6 +227,11 @@ export class LinkManager {
       (highest, link) => Math.max(highest, link.generation),
       this.#generationFloor,
     );
+  }
+
+  /** All links that native should have open. */
+  ports(): PortId[] {
+    return [...this.#links.values()].flatMap((link) => link.ports);
   }
 
   /** Sorted by name, then id. */
@@ -280,7 +292,7 @@ export class LinkManager {
 }
 
 function statusOf(link: Link, now: Millis): LinkStatus {
-  const {id, name, present, state, attempts, port, info, retryAt} = link;
+  const {id, name, present, state, attempts, port, info, moving, retryAt} = link;
   const error = link.error(now);
   const seconds = (ms: Millis) => Math.max(0, Math.floor(ms / 1000));
   return {
@@ -293,6 +305,7 @@ function statusOf(link: Link, now: Millis): LinkStatus {
     attempts,
     ...(port === undefined ? {} : {port}),
     ...(info ? {path: pathOf(info)} : {}),
+    ...(moving === undefined ? {} : {moving}),
     ...(error ? {error: {code: error.code, text: error.text, agoSec: seconds(now - error.at)}} : {}),
     ...(retryAt === undefined ? {} : {retryInSec: Math.max(0, Math.ceil((retryAt - now) / 1000))}),
   };
@@ -300,7 +313,7 @@ function statusOf(link: Link, now: Millis): LinkStatus {
 
 /** How people see native's report of a path. */
 export function pathOf(info: LinkInfo): NonNullable<PeerStatus['path']> {
-  const kind = info.localType === 'relay' || info.remoteType === 'relay' ? 'relay' : 'direct';
+  const kind = isRelayed(info) ? 'relay' : 'direct';
   const {local, remote, carriage, carriageWhy, cipher, datagramBytes, lossPermille, throttled} = info;
   const sealed = carriage === 'express' ? {cipher, datagramBytes} : {};
   return {

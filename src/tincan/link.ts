@@ -10,48 +10,31 @@
 //     └───────────────── time is up ───────── backoff          stop, from any state ──► closed (final)
 //
 // idle: waits for its turn, or, when the peer is not present, for the peer (the only state without a deadline).
+// up: a second attempt may run beside it, to move the link to another path (Move). If the link is lost meanwhile, that attempt is the link's.
 
 import {IpopError} from '../base/errors.ts';
-import type {Deadline, Millis} from '../base/time.ts';
+import {type Deadline, earliest, type Millis} from '../base/time.ts';
 import type {LinkDescription, LinkInfo, PortId} from '../native/datapath.ts';
 import type {LinkStateName} from '../status/types.ts';
-import {Attempt, type AttemptStart} from './attempt.ts';
+import {Attempt, type AttemptStart, type Failure} from './attempt.ts';
 import {backoffMs} from './backoff.ts';
-import {Budget} from './budget.ts';
-import {parseMessage, writeMessage} from './hello.ts';
-import {checkDescription, type Generation, REFUSAL_CODES, shortId} from './identity.ts';
-import {
-  ATTEMPT_MS,
-  CANDIDATES,
-  CHECKING_MS,
-  GATHERING_MS,
-  HELLO_MS,
-  OFFER_WAIT_MS,
-  OFFERS_TAKEN_BURST,
-  OFFERS_TAKEN_EVERY_MS,
-  REFUSAL_SHOWN_MS,
-  RESEND_MS,
-  SETTLED_MS,
-  VERSION_BACKOFF_MS,
-} from './limits.ts';
-import {deadlineOf, levelOf, type State} from './link-state.ts';
+import {parseMessage} from './hello.ts';
+import {shortId} from './identity.ts';
+import {isRefusal, LastError, type LinkError} from './last-error.ts';
+import {OFFER_WAIT_MS, SETTLED_MS, VERSION_BACKOFF_MS} from './limits.ts';
+import {BY_PEER, deadlineOf, type Ending, levelOf, nameOf, type State} from './link-state.ts';
 import {type LinkContext, newNonce, signOwn} from './link-context.ts';
+import {Move} from './move.ts';
+import {Offers, type Standing} from './offers.ts';
 import {chooseServers} from './servers.ts';
 import type {NodeId, OwnSignal, Signal, SignedDescription} from './types.ts';
-import {otherVersion, PROTOCOL_VERSION, refusedVersion, SPEAKS, UNSUPPORTED_VERSION} from './version.ts';
-
-export interface LinkError {
-  readonly code: string;
-  readonly text: string;
-  readonly at: Millis;
-}
+import {otherVersion, refusedVersion, UNSUPPORTED_VERSION} from './version.ts';
+import {Voice} from './voice.ts';
 
 export class Link {
   readonly id: NodeId;
   /** Signed by the peer; empty until its first valid description. */
   name = '';
-  /** Full JID, the last one known. */
-  jid = '';
   present = false;
   /** Failed tries in a row. */
   attempts = 0;
@@ -59,14 +42,12 @@ export class Link {
   /** Last count of tries that was used in an offer. */
   generation: number;
   readonly #context: LinkContext;
+  readonly #voice: Voice;
+  readonly #move: Move;
   #state: State = {name: 'idle', dueAt: undefined};
-  /** The last offer taken from the peer. */
-  #taken: (Generation & {readonly nonce: string}) | undefined;
-  readonly #offersTaken: Budget;
-  #error: LinkError | undefined;
+  readonly #offers: Offers;
+  readonly #error = new LastError();
   #opens = 0;
-  /** Candidates that overtook their offer: of the last such session only. */
-  #early: {readonly sid: string; readonly candidates: string[]} = {sid: '', candidates: []};
 
   /** `generation`: offers count on from here. */
   constructor(context: LinkContext, id: NodeId, generation: number, now: Millis) {
@@ -74,7 +55,11 @@ export class Link {
     this.id = id;
     this.generation = generation;
     this.since = now;
-    this.#offersTaken = new Budget(OFFERS_TAKEN_BURST, OFFERS_TAKEN_EVERY_MS, now);
+    this.#voice = new Voice((effect) => context.emit(effect));
+    const log = (level: 'debug' | 'info' | 'warning', text: string) => this.#log(level, text);
+    this.#offers = new Offers({context, voice: this.#voice, error: this.#error, log}, id, now);
+    const {emit, infoOf, random} = context;
+    this.#move = new Move({emit, infoOf, random, log}, {peer: id, isFirst: context.self.id < id});
   }
 
   // ---- the peer's presence
@@ -82,12 +67,13 @@ export class Link {
   /** It entered the room, or its stream came back: tries at once. */
   handleOnline(jid: string, now: Millis): void {
     const moved = this.jid !== jid;
-    this.jid = jid;
+    this.#voice.jid = jid;
     this.present = true;
     const state = this.#state;
-    if (state.name === 'closed' || state.name === 'up') return;
+    if (state.name === 'closed') return;
+    if (state.name === 'up') return this.#move.handleOnline(moved, now);
     this.attempts = 0;
-    if (state.name === 'idle' || state.name === 'backoff') return this.#wait('peer is online', now);
+    if (state.name !== 'trying') return this.#wait('peer is online', now);
     if (!state.attempt.isOpenOffer && !moved) return;
     if (state.attempt.hasRemote && state.attempt.start.role === 'offer') return;
     if (!moved) return state.attempt.resend();
@@ -104,11 +90,12 @@ export class Link {
       this.#transition({name: 'idle', dueAt: undefined}, 'peer is offline', now);
   }
 
-  /** Local addresses changed: a new try may work, so it comes within half a second. */
+  /** Local addresses changed: a new try may work, so it comes within half a second; a link whose own address is gone moves. */
   handleInterfacesChanged(now: Millis): void {
-    if (this.#state.name !== 'backoff' || this.#error?.code === UNSUPPORTED_VERSION) return;
-    const until = Math.min(this.#state.until, now + backoffMs(1, this.#context.random));
-    this.#state = {name: 'backoff', until};
+    const state = this.#state;
+    if (state.name === 'up') return this.#move.handleInterfacesChanged(state.attempt, now);
+    if (state.name !== 'backoff' || this.#error.code === UNSUPPORTED_VERSION) return;
+    this.#state = {name: 'backoff', until: Math.min(state.until, now + backoffMs(1, this.#context.random))};
   }
 
   // ---- signals
@@ -120,108 +107,87 @@ export class Link {
       case 'answer':
         return this.#handleAnswer(signal.sid, signal.signed, now);
       case 'candidate': {
-        const attempt = this.#current(signal.sid);
+        const attempt = this.#withSid(signal.sid);
         if (attempt) attempt.addRemote(signal.candidate);
-        else this.#keepEarly(signal.sid, signal.candidate);
+        else this.#offers.keepEarly(signal.sid, signal.candidate);
         return;
       }
       case 'unsupported':
         return this.#handleUnsupported(signal.sid, otherVersion(signal.version), now);
       case 'terminate':
-        if (!this.#current(signal.sid)) return;
-        if (signal.reason === UNSUPPORTED_VERSION) {
-          const {code, message} = refusedVersion(signal.text);
-          return this.#fail(code, message, now, {tellPeer: false, probe: false});
-        }
-        return this.#fail('ended-by-peer', `The peer ended the try: ${signal.text || signal.reason}`, now, {
-          tellPeer: false,
-          probe: false,
-        });
+        return this.#handleTerminate(signal.sid, signal.reason, signal.text, now);
     }
   }
 
   /** Our signal was not delivered. Only an unanswered offer, or an answer before "up", is worth nothing without it. */
   handleSignalFailed(signal: OwnSignal, error: IpopError, now: Millis): void {
-    const state = this.#state;
-    if (state.name !== 'checking' || state.attempt.start.sid !== signal.sid) return;
+    const attempt = this.#setup;
+    if (attempt?.phase !== 'checking' || attempt.start.sid !== signal.sid) return;
     // Too much is on its way already; it is sent again.
-    if (error.code === 'busy') return;
-    const {attempt} = state;
-    if (signal.type !== attempt.start.role || attempt.info || (signal.type === 'offer' && attempt.hasRemote)) return;
-    this.#fail(error.code, `Cannot reach the peer over XMPP: ${error.message}`, now, {tellPeer: false});
+    if (error.code === 'busy' || !attempt.isEndedBy(signal)) return;
+    this.#end(attempt, error.code, `Cannot reach the peer over XMPP: ${error.message}`, now, {tellPeer: false});
   }
 
-  // ---- what native reports. False: not about the attempt there is.
+  // ---- what native reports. False: not about an attempt there is.
 
   handleOpened(key: string, port: PortId): boolean {
-    const attempt = this.#attempt();
+    const attempt = this.#setup;
     if (attempt?.start.key !== key || attempt.port !== undefined) return false;
     attempt.opened(port);
     return true;
   }
 
   handleOpenFailed(key: string, error: IpopError, now: Millis): void {
-    if (this.#attempt()?.start.key === key) this.#fail(error.code, error.message, now);
+    const attempt = this.#setup;
+    if (attempt?.start.key === key) this.#end(attempt, error.code, error.message, now);
   }
 
-  handleLocal(description: LinkDescription, now: Millis): void {
-    if (this.#state.name !== 'gathering') return;
-    const {attempt} = this.#state;
-    const {startedAt, role} = attempt.start;
-    const deadline = role === 'answer' ? Math.min(startedAt + ATTEMPT_MS, now + CHECKING_MS) : startedAt + ATTEMPT_MS;
-    const resendAt = now + RESEND_MS;
-    this.#transition({name: 'checking', attempt, deadline, resendAt}, `${role} sent`, now);
-    attempt.describe(signOwn(this.#context, this.id, attempt.start, description));
+  handleLocal(port: PortId, description: LinkDescription, now: Millis): void {
+    const attempt = this.#setup;
+    if (attempt?.port !== port || attempt.phase !== 'gathering') return;
+    if (attempt !== this.#move.attempt) {
+      this.#log('debug', `gathering -> checking: ${attempt.start.role} sent`);
+      this.since = now;
+    }
+    attempt.describe(signOwn(this.#context, this.id, attempt.start, description), now);
   }
 
-  handleLocalCandidate(line: string): void {
-    this.#attempt()?.addLocal(line);
+  handleLocalCandidate(port: PortId, line: string): void {
+    this.#withPort(port)?.addLocal(line);
   }
 
-  handleUp(info: LinkInfo, now: Millis): void {
+  handleUp(port: PortId, info: LinkInfo, now: Millis): void {
+    const attempt = this.#setup;
+    if (attempt?.port !== port || attempt.phase !== 'checking' || attempt.info) return;
+    attempt.handleUp(info);
     const state = this.#state;
-    if (state.name === 'up') this.#state = {...state, info};
-    if (state.name !== 'checking' || state.attempt.port === undefined) return;
-    const {attempt} = state;
-    const {id, port} = {id: this.#context.self.id, port: state.attempt.port};
-    attempt.info = info;
-    const carriages = this.#context.carriage === 'srtp' ? {} : {carriages: ['express']};
-    const hello = writeMessage({
-      type: 'hello',
-      version: PROTOCOL_VERSION,
-      id,
-      generation: attempt.start.generation,
-      ...carriages,
-    });
-    this.#context.emit({type: 'send-message', port, message: hello});
-    this.#state = {...state, deadline: now + HELLO_MS, resendAt: undefined};
-    this.#upWhenGreeted(now);
+    if (state.name === 'up' && !this.#move.isWanted(info, state.attempt, now)) return;
+    this.#sayHello(attempt, now);
   }
 
-  handleMessage(bytes: Uint8Array, now: Millis): void {
-    const attempt = this.#attempt();
+  handleMessage(port: PortId, bytes: Uint8Array, now: Millis): void {
+    const attempt = this.#withPort(port);
     const message = parseMessage(bytes);
-    if (!attempt || !message) return this.#log('debug', `malformed control message of ${bytes.length} bytes ignored`);
+    if (!attempt || !message) return this.#log('debug', `control message of ${bytes.length} bytes ignored`);
     if (message.type === 'bye') {
-      return this.#fail('bye', `The peer closed the link: ${message.reason}`, now, {tellPeer: false, probe: false});
+      return this.#end(attempt, 'bye', `The peer closed the link: ${message.reason}`, now, BY_PEER);
     }
-    if (message.type !== 'hello' || attempt.greeted) return;
-    const {version, id, generation} = message;
-    if (version !== PROTOCOL_VERSION) {
-      const {code, message: text} = otherVersion(version);
-      return this.#fail(code, text, now);
-    }
-    if (id !== this.id || generation !== attempt.start.generation) {
-      const text = `Cannot use the link: its hello is of node ${shortId(id)}, generation ${generation}`;
-      return this.#fail('wrong-hello', text, now);
-    }
-    attempt.greeted = true;
-    attempt.express = message.carriages?.includes('express') === true && this.#context.carriage !== 'srtp';
-    this.#upWhenGreeted(now);
+    if (message.type === 'ready') attempt.peerReady = true;
+    const failure = message.type === 'hello' ? attempt.handleHello(message, this.id, this.#context) : undefined;
+    if (failure) this.#end(attempt, failure.code, failure.text, now);
+    this.#advance(now);
   }
 
-  handleLost(code: string, text: string, now: Millis): void {
-    this.#fail(code, text, now);
+  handleLost(port: PortId, code: string, text: string, now: Millis): void {
+    const attempt = this.#withPort(port);
+    if (attempt) this.#end(attempt, code, text, now);
+    else this.#move.closeFormer(port);
+  }
+
+  /** The link's path is gone, or soon will be. */
+  handleMoved(port: PortId, code: string, text: string, now: Millis): void {
+    const state = this.#state;
+    if (state.name === 'up' && state.attempt.port === port) this.#move.handleMoved(code, text, now);
   }
 
   // ---- time
@@ -229,19 +195,17 @@ export class Link {
   handleTimeout(now: Millis): void {
     const state = this.#state;
     switch (state.name) {
-      case 'gathering':
-        if (state.deadline <= now) this.#fail('gathering-timeout', 'Native did not describe the link within 5 s', now);
+      case 'trying': {
+        const late = state.attempt.handleTimeout(now);
+        if (late) this.#end(state.attempt, late.code, late.text, now);
         return;
-      case 'checking':
-        if (state.deadline <= now) return this.#failChecking(state.attempt, now);
-        if (state.resendAt === undefined || state.resendAt > now) return;
-        this.#state = {...state, resendAt: now + RESEND_MS};
-        return state.attempt.resend();
+      }
       case 'up':
-        if (state.settledAt === undefined || state.settledAt > now) return;
-        this.attempts = 0;
-        this.#state = {...state, settledAt: undefined};
-        return;
+        if (state.settledAt !== undefined && state.settledAt <= now) {
+          this.attempts = 0;
+          this.#state = {...state, settledAt: undefined};
+        }
+        return this.#moveFurther(this.#move.handleTimeout(now), now);
       case 'backoff':
         if (state.until <= now) this.#wait('back-off is over', now);
         return;
@@ -252,192 +216,244 @@ export class Link {
 
   /** Of its own states; an idle link's turn is the manager's to give (`dueAt`). */
   nextTimeout(): Deadline | undefined {
-    return deadlineOf(this.#state, `link ${shortId(this.id)}`);
+    const what = `link ${shortId(this.id)}`;
+    return earliest(deadlineOf(this.#state, what), this.#move.nextTimeout(what));
   }
 
   // ---- what the manager asks and wants
 
   get state(): LinkStateName {
-    return this.#state.name;
+    return nameOf(this.#state);
   }
 
   /** When it may offer; undefined: it does not wait for that. */
   get dueAt(): Millis | undefined {
+    if (this.#state.name === 'up') return this.present ? this.#move.dueAt : undefined;
     return this.#state.name === 'idle' ? this.#state.dueAt : undefined;
   }
 
   /** Role of the attempt in progress (not up yet). */
   get trying(): 'offer' | 'answer' | undefined {
-    const {name} = this.#state;
-    return name === 'gathering' || name === 'checking' ? this.#attempt()?.start.role : undefined;
+    return this.#setup?.start.role;
+  }
+
+  /** Full JID, the last one known. */
+  get jid(): string {
+    return this.#voice.jid;
   }
 
   get info(): LinkInfo | undefined {
-    return this.#state.name === 'up' ? this.#state.info : undefined;
+    return this.#state.name === 'up' ? this.#state.attempt.info : undefined;
   }
 
+  /** Of the link, not of an attempt beside it. */
   get port(): PortId | undefined {
-    return this.#attempt()?.port;
+    return 'attempt' in this.#state ? this.#state.attempt.port : undefined;
+  }
+
+  /** All that native has open for it. */
+  get ports(): PortId[] {
+    return [this.port, ...this.#move.ports].filter((port) => port !== undefined);
+  }
+
+  /** Why it is moving to another path, in words, while it is. */
+  get moving(): string | undefined {
+    return this.#move.text;
   }
 
   /** When the next try comes. */
   get retryAt(): Millis | undefined {
+    if (this.#state.name === 'up') return undefined;
     return this.#state.name === 'backoff' ? this.#state.until : this.dueAt;
   }
 
   hasSession(sid: string): boolean {
-    return this.#current(sid) !== undefined;
+    return this.#withSid(sid) !== undefined;
   }
 
   /** Last failure; while up only a refused signature of the last 10 minutes. */
   error(now: Millis): LinkError | undefined {
-    const error = this.#error;
-    if (this.#state.name !== 'up' || !error) return error;
-    return REFUSAL_CODES.includes(error.code) && now - error.at < REFUSAL_SHOWN_MS ? error : undefined;
+    return this.#error.shown(this.#state.name === 'up', now);
   }
 
-  /** Its turn has come: opens a link and offers it. */
+  /** Its turn has come: opens a link and offers it; one that is up does so beside it. */
   offer(now: Millis): void {
+    const state = this.#state;
+    if (state.name === 'up' && !this.#move.mayBegin(state.attempt, now)) return;
     this.generation++;
-    this.#begin('offer', newNonce(this.#context), this.generation, now);
+    const attempt = this.#open('offer', newNonce(this.#context), this.generation, now);
+    if (state.name === 'up') this.#move.begin(attempt, this.#move.reason(now));
+    else this.#transition({name: 'trying', attempt}, 'offer', now);
   }
 
   /** Says goodbye and closes. Final. */
   stop(now: Millis): void {
-    const attempt = this.#attempt();
-    if (this.#state.name === 'up' && attempt?.port !== undefined) {
-      const message = writeMessage({type: 'bye', reason: 'stopping'});
-      this.#context.emit({type: 'send-message', port: attempt.port, message});
-    }
+    const state = this.#state;
+    if (state.name === 'up') state.attempt.send({type: 'bye', reason: 'stopping'});
+    const ended = [this.#attempt, this.#move.attempt];
     this.#discard();
     // Said over XMPP too: closing may overtake the bye.
-    if (attempt?.wasSignalled) this.#refuse(attempt.start.sid, 'stopping', 'the node stops');
+    for (const attempt of ended)
+      if (attempt?.wasSignalled) this.#voice.refuse(attempt.start.sid, 'stopping', 'the node stops');
     this.#transition({name: 'closed'}, 'stopping', now);
   }
 
-  // ---- private
+  // ---- offers and answers
 
   #handleOffer(signed: SignedDescription, now: Millis): void {
-    const {self, network} = this.#context;
-    const current = this.#current(signed.nonce);
+    const current = this.#withSid(signed.nonce);
     // Sent again because our answer was late or lost.
-    if (current?.start.role === 'answer') return this.#state.name === 'checking' ? current.resend() : undefined;
-    // Both come from delays, not from somebody who tampers: they are no refusals for people to look at.
-    if (!this.present) return this.#refuse(signed.nonce, 'unknown-peer', 'not seen in the room');
-    if (signed.nonce === this.#taken?.nonce) return this.#refuse(signed.nonce, 'ended', 'the try is over');
-    try {
-      checkDescription(signed, {self: self.id, sender: this.id, network, last: this.#taken}, this.#context);
-    } catch (error) {
-      if (!(error instanceof IpopError)) throw error;
-      return this.#refuseWith(signed.nonce, error, now);
-    }
-    // Glare: the smaller id's offer stands and is sent again until it is answered.
-    if (this.#attempt()?.isOpenOffer && self.id < this.id) return this.#log('debug', 'offers crossed, ours stands');
-    if (!this.trying && !this.#context.mayAnswer()) {
-      return this.#refuse(signed.nonce, 'busy', 'too many links are being set up, try again');
-    }
-    if (!this.#offersTaken.take(now)) return this.#refuse(signed.nonce, 'busy', 'too many offers, try again later');
-    this.#taken = {boot: signed.boot, generation: signed.generation, nonce: signed.nonce};
+    if (current?.start.role === 'answer') return current === this.#setup ? current.resend() : undefined;
+    if (!this.#offers.take(signed, this.#standing, now)) return;
     this.name = signed.name;
-    this.#discard();
-    this.#begin('answer', signed.nonce, signed.generation, now);
-    this.#attempt()?.setRemote(signed.description);
-    if (this.#early.sid === signed.nonce) for (const line of this.#early.candidates) this.#attempt()?.addRemote(line);
+    this.#answer(signed, now);
+  }
+
+  /** A link of the peer's same life stays up beside the new one; if the peer has lost it, it is no worse than none. */
+  #answer(signed: SignedDescription, now: Millis): void {
+    const state = this.#state;
+    const isBeside = state.name === 'up' && state.attempt.peerBoot === signed.boot;
+    if (isBeside) this.#move.drop();
+    else this.#discard();
+    const attempt = this.#open('answer', signed.nonce, signed.generation, now);
+    if (isBeside) this.#move.begin(attempt, this.#move.reason(now));
+    else this.#transition({name: 'trying', attempt}, 'answer', now);
+    attempt.setOffer(signed);
+    for (const line of this.#offers.earlyOf(signed.nonce)) attempt.addRemote(line);
   }
 
   #handleAnswer(sid: string, signed: SignedDescription, now: Millis): void {
-    const state = this.#state;
-    const attempt = this.#current(sid);
-    if (!attempt || attempt.start.role !== 'offer') return this.#refuse(sid, 'unknown-session', 'no such session');
-    if (state.name !== 'checking' || attempt.hasRemote) return;
-    const {self, network} = this.#context;
-    const offer = {nonce: sid, generation: attempt.start.generation};
-    try {
-      checkDescription(signed, {self: self.id, sender: this.id, network, offer}, this.#context);
-    } catch (error) {
-      if (!(error instanceof IpopError)) throw error;
-      this.#log('warning', error.message);
-      return this.#fail(error.code, error.message, now);
-    }
+    const attempt = this.#withSid(sid);
+    if (!attempt || attempt.start.role !== 'offer')
+      return this.#voice.refuse(sid, 'unknown-session', 'no such session');
+    if (attempt !== this.#setup || attempt.phase !== 'checking' || attempt.hasRemote) return;
+    const error = this.#offers.checkAnswer(signed, {nonce: sid, generation: attempt.start.generation});
+    if (error) return this.#end(attempt, error.code, error.message, now);
     this.name = signed.name;
-    const deadline = Math.min(attempt.start.startedAt + ATTEMPT_MS, now + CHECKING_MS);
-    this.#state = {...state, deadline, resendAt: undefined};
-    attempt.setRemote(signed.description);
+    attempt.setAnswer(signed, now);
+  }
+
+  #handleTerminate(sid: string, reason: string, said: string, now: Millis): void {
+    const attempt = this.#withSid(sid);
+    const ended = new IpopError('ended-by-peer', `The peer ended the try: ${said || reason}`);
+    const {code, message} = reason === UNSUPPORTED_VERSION ? refusedVersion(said) : ended;
+    if (attempt) this.#end(attempt, code, message, now, BY_PEER);
   }
 
   /** What it says cannot be read, let alone checked: a link that is up is not touched. */
   #handleUnsupported(sid: string, error: IpopError, now: Millis): void {
-    if (this.#current(sid)) return this.#fail(error.code, error.message, now);
-    if (!this.present) return this.#refuse(sid, 'unknown-peer', 'not seen in the room');
-    if (!this.#offersTaken.take(now)) return this.#refuse(sid, 'busy', 'too many offers, try again later');
-    this.#refuseWith(sid, error, now);
+    const attempt = this.#withSid(sid);
+    if (attempt) return this.#end(attempt, error.code, error.message, now);
     const {name} = this.#state;
+    if (!this.#offers.refuseUnread(sid, error, this.#standing, now)) return;
     if (name === 'idle' || name === 'backoff')
       this.#transition({name: 'backoff', until: now + VERSION_BACKOFF_MS}, error.message, now);
   }
 
-  #begin(role: AttemptStart['role'], sid: string, generation: number, now: Millis): void {
+  #open(role: AttemptStart['role'], sid: string, generation: number, now: Millis): Attempt {
     const {isOverlay, emit, servers} = this.#context;
     this.#opens++;
     const key = `${this.id}/${this.#opens}`;
-    const deps = {
-      isOverlay,
-      emit,
-      signal: (signal: OwnSignal) => this.#signal(signal),
-      log: (level: 'debug', text: string) => this.#log(level, text),
-    };
-    const attempt = new Attempt(deps, {key, role, sid, generation, startedAt: now});
-    this.#transition({name: 'gathering', attempt, deadline: now + GATHERING_MS}, role, now);
     emit({type: 'open', key, role, servers: chooseServers(servers, this.#opens)});
+    const log = (level: 'debug', text: string) => this.#log(level, text);
+    return new Attempt({isOverlay, emit, voice: this.#voice, log}, {key, role, sid, generation, startedAt: now});
   }
 
-  #upWhenGreeted(now: Millis): void {
+  // ---- hellos, and frames
+
+  #sayHello(attempt: Attempt, now: Millis): void {
+    attempt.sayHello(this.#context, now);
+    this.#advance(now);
+  }
+
+  /** Goes on with an attempt whose hellos are through. */
+  #advance(now: Millis): void {
+    const attempt = this.#setup;
+    if (attempt?.phase !== 'joined' || attempt.port === undefined) return;
+    const {port, start} = attempt;
     const state = this.#state;
-    if (state.name !== 'checking' || !state.attempt.greeted) return;
-    const {attempt} = state;
-    const {info, port} = attempt;
-    if (!info || port === undefined) return;
-    this.#transition({name: 'up', attempt, info, settledAt: now + SETTLED_MS}, `${info.local} to ${info.remote}`, now);
+    const isFirst = state.name === 'up' ? this.#move.join(state.attempt) : true;
+    if (isFirst) {
+      if (state.name !== 'up') this.#comeUp(attempt, port, now);
+      if (attempt.express) this.#context.emit({type: 'express', port, peer: this.id, generation: start.generation});
+      if (attempt.canMove) attempt.send({type: 'ready'});
+    }
+    if (state.name === 'up' && (attempt.peerReady || !attempt.canMove)) this.#replace(now);
+  }
+
+  #comeUp(attempt: Attempt, port: PortId, now: Millis): void {
+    const {info} = attempt;
+    const path = `${info?.local} to ${info?.remote}`;
+    this.#transition({name: 'up', attempt, settledAt: now + SETTLED_MS}, path, now);
     this.#context.emit({type: 'port-up', peer: this.id, port});
-    const {generation} = attempt.start;
-    if (attempt.express) this.#context.emit({type: 'express', port, peer: this.id, generation});
+    this.#move.settle(attempt, now);
   }
 
-  #failChecking(attempt: Attempt, now: Millis): void {
-    if (attempt.info) return this.#fail('hello-timeout', 'The peer did not say hello on the link within 5 s', now);
-    if (attempt.isOpenOffer) return this.#fail('no-answer', 'The peer did not answer the offer within 12 s', now);
-    this.#fail('checking-timeout', 'No path to the peer worked within 10 s', now);
+  /** Frames go by the link beside this one from now on. */
+  #replace(now: Millis): void {
+    const state = this.#state;
+    if (state.name !== 'up') return;
+    const attempt = this.#move.replace(state.attempt, now);
+    if (attempt) this.#state = {...state, attempt};
   }
 
-  /** Keeps the last failure; a refusal, which a person must see, for 10 minutes against ordinary failures that follow it. */
-  #note(error: LinkError): void {
-    const old = this.#error;
-    const isKept = old && REFUSAL_CODES.includes(old.code) && error.at - old.at < REFUSAL_SHOWN_MS;
-    if (!isKept || REFUSAL_CODES.includes(error.code)) this.#error = error;
-  }
+  // ---- failures
 
   /** The one way from an attempt or a link to a later try. */
-  #fail(code: string, text: string, now: Millis, how: {tellPeer?: boolean; probe?: boolean} = {}): void {
-    const {name} = this.#state;
-    const attempt = this.#attempt();
-    if (!attempt) return;
-    this.#note({code, text, at: now});
+  #end(attempt: Attempt, code: string, text: string, now: Millis, how: Ending = {}): void {
+    const isBeside = attempt === this.#move.attempt;
+    const wasUp = this.#state.name === 'up';
+    if (!isBeside || isRefusal({code})) this.#error.note({code, text, at: now});
+    if (isBeside) this.#move.fail(text, now);
+    else if (this.#move.attempt) this.#moveOn(text, now);
+    else this.#fail(code, text, now);
+    if (wasUp && !isBeside && how.probe !== false) this.#context.emit({type: 'probe-session'});
+    if (attempt.wasSignalled && how.tellPeer !== false) this.#voice.refuse(attempt.start.sid, code, text);
+  }
+
+  #fail(code: string, text: string, now: Millis): void {
     this.attempts++;
     this.#discard();
-    if (name === 'up' && how.probe !== false) this.#context.emit({type: 'probe-session'});
-    if (attempt.wasSignalled && how.tellPeer !== false) this.#refuse(attempt.start.sid, code, text);
     if (!this.present) return this.#transition({name: 'idle', dueAt: undefined}, `${text}; peer is offline`, now);
     const wait = code === UNSUPPORTED_VERSION ? VERSION_BACKOFF_MS : backoffMs(this.attempts, this.#context.random);
     this.#transition({name: 'backoff', until: now + wait}, text, now);
   }
 
-  /** Takes the attempt's port away: no frames first, then closed. The caller changes the state. */
+  /** The link is lost while another is on its way: that is the link from now on. */
+  #moveOn(text: string, now: Millis): void {
+    const state = this.#state;
+    if (state.name !== 'up' || state.attempt.port === undefined) return;
+    if (this.#move.attempt?.phase === 'joined') {
+      const {port} = state.attempt;
+      this.#replace(now);
+      return this.#move.closeFormer(port);
+    }
+    const attempt = this.#move.take();
+    this.#discard();
+    if (!attempt) return;
+    this.#transition({name: 'trying', attempt}, `${text}; a new path is being tried already`, now);
+    // It need not be better than what is lost.
+    if (attempt.info && !attempt.saidHello) this.#sayHello(attempt, now);
+  }
+
+  /** What the attempt beside the link needs as time goes by. */
+  #moveFurther(what: Failure | 'greet' | undefined, now: Millis): void {
+    const {attempt} = this.#move;
+    if (!attempt || what === undefined) return;
+    if (what === 'greet') this.#sayHello(attempt, now);
+    else this.#end(attempt, what.code, what.text, now);
+  }
+
+  /** Takes the link's ports away: no frames first, then closed. The caller changes the state. */
   #discard(): void {
-    const port = this.#attempt()?.port;
+    this.#move.stop();
+    const {port} = this;
     if (port === undefined) return;
     if (this.#state.name === 'up') this.#context.emit({type: 'port-down', peer: this.id, port});
     this.#context.emit({type: 'close', port});
   }
+
+  // ---- small
 
   /** Waits for its turn, if the peer is there: the smaller id's comes at once, the larger's when no offer came for a while. */
   #wait(reason: string, now: Millis): void {
@@ -445,41 +461,34 @@ export class Link {
     this.#transition({name: 'idle', dueAt: this.present ? now + wait : undefined}, reason, now);
   }
 
-  /** No answer to these: the offer may still come, and a session that ended here has been told so. */
-  #keepEarly(sid: string, candidate: string): void {
-    if (this.#early.sid !== sid) this.#early = {sid, candidates: []};
-    if (this.#early.candidates.length < CANDIDATES) this.#early.candidates.push(candidate);
+  get #standing(): Standing {
+    const setup = this.#setup;
+    return {present: this.present, isTrying: setup !== undefined, hasOpenOffer: setup?.isOpenOffer === true};
   }
 
-  #refuseWith(sid: string, error: IpopError, now: Millis): void {
-    this.#note({code: error.code, text: error.message, at: now});
-    this.#log('warning', error.message);
-    this.#refuse(sid, error.code, error.message);
-  }
-
-  #refuse(sid: string, reason: string, text: string): void {
-    this.#signal({type: 'terminate', sid, reason, text: reason === UNSUPPORTED_VERSION ? SPEAKS : text});
-  }
-
-  #signal(signal: OwnSignal): void {
-    if (this.jid !== '') this.#context.emit({type: 'signal', to: this.jid, signal});
-  }
-
-  #attempt(): Attempt | undefined {
+  get #attempt(): Attempt | undefined {
     return 'attempt' in this.#state ? this.#state.attempt : undefined;
   }
 
-  #current(sid: string): Attempt | undefined {
-    const attempt = this.#attempt();
-    return attempt?.start.sid === sid ? attempt : undefined;
+  /** The attempt that is not up yet, be it the link's or beside it. */
+  get #setup(): Attempt | undefined {
+    return this.#state.name === 'trying' ? this.#state.attempt : this.#move.attempt;
+  }
+
+  #withPort(port: PortId): Attempt | undefined {
+    return [this.#attempt, this.#move.attempt].find((attempt) => attempt?.port === port);
+  }
+
+  #withSid(sid: string): Attempt | undefined {
+    return [this.#attempt, this.#move.attempt].find((attempt) => attempt?.start.sid === sid);
   }
 
   #transition(to: State, reason: string, now: Millis): void {
-    const from = this.#state.name;
+    const from = this.state;
     this.#state = to;
     this.since = now;
-    if (from !== to.name || to.name === 'gathering')
-      this.#log(levelOf(from, to.name), `${from} -> ${to.name}: ${reason}`);
+    const is = this.state;
+    if (from !== is || is === 'gathering') this.#log(levelOf(from, is), `${from} -> ${is}: ${reason}`);
   }
 
   #log(level: 'debug' | 'info' | 'warning', text: string): void {

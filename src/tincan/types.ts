@@ -53,5 +53,9 @@ export type LinkEffect =
   | {readonly type: 'port-up'; readonly peer: NodeId; readonly port: PortId}
   /** It no longer does: tell the switch at once. */
   | {readonly type: 'port-down'; readonly peer: NodeId; readonly port: PortId}
+  /** Another link to the peer can carry, but does not yet: frames are taken on it as if they came in at `of`. */
+  | {readonly type: 'port-beside'; readonly port: PortId; readonly of: PortId}
+  /** Frames go by `to` from now on, and are still taken at `from`, until that is closed. */
+  | {readonly type: 'port-replaced'; readonly peer: NodeId; readonly from: PortId; readonly to: PortId}
   /** A path was lost: the XMPP stream may be dead too, so test it now. */
   | {readonly type: 'probe-session'};

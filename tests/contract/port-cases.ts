@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Ports: flooding, split horizon, counters, closing.
 
-import {OUT_FLOOD} from '../../src/native/datapath.ts';
-import {A, B, C, ENOENT, Site, hasErrno, type Cases} from './bench.ts';
+import {OUT_FLOOD, OUT_RULES} from '../../src/native/datapath.ts';
+import {A, B, C, EINVAL, ENOENT, Site, hasErrno, type Cases} from './bench.ts';
 import {BROADCAST, plain} from './frames.ts';
 
 export const portCases: Cases = {
@@ -45,6 +45,47 @@ export const portCases: Cases = {
     site.write(site.lan, plain(B, A));
     t.deepEqual(site.out(), [0, 0, 0, 0]);
     t.is(site.drops(site.lan)['same-port'], 1);
+  },
+
+  'a port that stands in receives for the other, gets no floods, and its rules lead there'(t, site) {
+    site.bind(A, site.lan);
+    site.bind(B, site.link);
+    site.path.setRule(site.sw, BROADCAST, 0, OUT_FLOOD);
+    // Before the move: link2 is on its way to be what link is.
+    site.path.standIn(site.link2, site.link);
+    site.write(site.link2, plain(A, B));
+    site.write(site.link, plain(A, B));
+    site.write(site.lan, plain(BROADCAST, A));
+    site.write(site.lan, plain(B, A));
+    t.deepEqual(site.out(), [2, 1, 2, 0]);
+    // And after it.
+    const hits = site.path.dumpRules(site.sw).find((rule) => rule.mac === B)?.hits;
+    site.path.standIn(site.link, site.link2);
+    const moved = site.path.dumpRules(site.sw).find((rule) => rule.mac === B);
+    t.deepEqual([moved?.out, moved?.hits], [site.link2, hits]);
+    site.write(site.link2, plain(A, B));
+    site.write(site.link, plain(A, B));
+    site.write(site.lan, plain(BROADCAST, A));
+    site.write(site.lan, plain(B, A));
+    t.deepEqual(site.out(), [2, 1, 0, 2]);
+    t.deepEqual(site.upcalls(), [], 'nobody had to be asked');
+  },
+
+  'what a port that stands in does not know is asked for as the other'(t, site) {
+    site.path.standIn(site.link, site.link2);
+    site.write(site.link, plain(A, B));
+    const upcall = site.upcall(t);
+    t.deepEqual([upcall.port, upcall.miss], [site.link2, 'source']);
+    site.bind(B, site.link2);
+    site.bind(A, site.lan);
+    site.path.finishUpcall(site.sw, upcall.id, OUT_RULES);
+    t.deepEqual(site.out(), [1, 0, 0, 0]);
+  },
+
+  'a link stands in for links only, and not for itself'(t, site) {
+    hasErrno(t, () => site.path.standIn(site.link, site.lan), EINVAL);
+    hasErrno(t, () => site.path.standIn(site.link, site.link), EINVAL);
+    hasErrno(t, () => site.path.standIn(site.link, 999_999), ENOENT);
   },
 
   'a disabled port takes nothing in'(t, site) {

@@ -7,10 +7,10 @@
 
 import type {ExecutionContext} from 'ava';
 import type {IpopNode, NetworkOptions} from '../lab/ipopd.ts';
-import type {Proc} from '../lab/proc.ts';
-import {ping, tool} from '../lab/tools.ts';
+import {ping} from '../lab/tools.ts';
 import {until} from '../lab/wait.ts';
 import {healthItem, labTest, LINKS_MS, TWO_SITES, worldOf} from './kit.ts';
+import {startTicks} from './ticks.ts';
 import {bothNetworks, isLinked, peerIn, startBoth, type TwoLans, untilNetwork, untilWorkWorks} from './two-lans.ts';
 
 const EXIT_CONFIG = 78;
@@ -22,27 +22,6 @@ const GONE_MS = 4_000;
 const DEN = 'den@conference.example.org';
 
 const world = worldOf(import.meta.filename, TWO_SITES);
-
-/** A stream from office to boat through network home, and what it has come to when it ends. */
-async function startStream(): Promise<{
-  sender: Proc;
-  stop(): Promise<{sent: number; received: number; gapMs: number}>;
-}> {
-  const [from, to] = [world().site('office').hosts[0]!, world().site('boat').hosts[0]!];
-  const echo = to.ns.spawn('echo', tool('tcp_ticks', 'echo', '7777'));
-  await echo.waitLog(/listening/, 5_000);
-  const sender = from.ns.spawn('ticks', tool('tcp_ticks', 'send', to.address, '7777'));
-  await sender.waitLog(/flowing/, 10_000);
-  return {
-    sender,
-    async stop() {
-      sender.signal('SIGINT');
-      const [json] = await sender.waitLog(/^\{.*\}$/m, 10_000);
-      const {sent, received, longestGapMs} = JSON.parse(json) as Record<string, number>;
-      return {sent: sent ?? 0, received: received ?? -1, gapMs: longestGapMs ?? Infinity};
-    },
-  };
-}
 
 /** Writes the options and reloads: what `ipop reload` printed. */
 async function reload(t: ExecutionContext, node: IpopNode, change: Change = {}): Promise<string[]> {
@@ -67,7 +46,7 @@ labTest('what a reload does not change does not blink', async (t) => {
   const {office, boat} = lans;
   const before = await Promise.all([peerIn(office, 'home'), peerIn(boat, 'home')]);
   const logins = [office, boat].map((node) => times(node, /home xmpp: logged in/g));
-  const stream = await startStream();
+  const stream = await startTicks(world().site('office').hosts[0]!, world().site('boat').hosts[0]!);
 
   await t.notThrowsAsync(changeWork(t, lans));
   await refuseWrong(t, lans);

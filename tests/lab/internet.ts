@@ -77,6 +77,21 @@ export class Internet {
     return address;
   }
 
+  /** Takes `old`, the public address of a site, away from its router and gives it another. Returns that. */
+  readdress(router: Netns, index: number, old: string): string {
+    const last = Number(old.split('.')[3]);
+    // A /30 of the same site, beyond those that sites begin with.
+    const next = last + 40;
+    if (next > 254) throw new Error(`Site ${index} has used up its addresses.`);
+    this.ns.ip(`addr del 198.51.100.${last - 1}/30 dev w${index}`, `addr add 198.51.100.${next - 1}/30 dev w${index}`);
+    router.ip(
+      `addr del ${old}/30 dev wan`,
+      `addr add 198.51.100.${next}/30 dev wan`,
+      `route replace default via 198.51.100.${next - 1}`,
+    );
+    return `198.51.100.${next}`;
+  }
+
   /** Cuts a site (by its index) off from everything. Cutting twice is fine. */
   cutSite(index: number): void {
     this.ns.nft(`add element inet lab down { "w${index}" }`);

@@ -42,9 +42,11 @@ export class Site {
   readonly router: Netns;
   readonly hosts: readonly Host[];
   /** Address of the router's interface `wan`. */
-  readonly wanAddress: string;
+  wanAddress: string;
   /** Address that the internet sees. */
-  readonly publicAddress: string;
+  publicAddress: string;
+  /** Has the public address: the router, or the carrier's NAT. */
+  readonly outer: Netns;
   /** Address of the router on br-lan. */
   readonly lanAddress: string;
   #wan: Wan | undefined;
@@ -62,11 +64,13 @@ export class Site {
     this.router.sysctl([['net/ipv4/ip_forward', '1']]);
     const join = options.wan === undefined ? connect : this.#wanOf(lab, options.wan);
     if (carrier === undefined) {
+      this.outer = this.router;
       this.publicAddress = internet.attach(this.router, index, join);
       this.wanAddress = this.publicAddress;
     } else {
       this.wanAddress = `100.64.${index}.2`;
-      this.publicAddress = attachByCarrier(lab, internet, this.router, {index, nat: carrier, join});
+      this.outer = Netns.create(lab, `carrier${index}`);
+      this.publicAddress = attachByCarrier(internet, this.outer, this.router, {index, nat: carrier, join});
     }
     if (nat === 'udp-blocked' || carrier === 'udp-blocked') internet.blockUdp(index);
     this.lanAddress = `192.168.50.${index}`;
@@ -84,6 +88,13 @@ export class Site {
   get wan(): Wan {
     if (this.#wan === undefined) throw new Error(`Site ${this.name} has no WAN in its plan.`);
     return this.#wan;
+  }
+
+  /** Its public address changes, as with a new lease: the old one is gone at once, and what a NAT knew of it. */
+  readdress(internet: Internet): void {
+    const address = internet.readdress(this.outer, this.index, this.publicAddress);
+    if (this.wanAddress === this.publicAddress) this.wanAddress = address;
+    this.publicAddress = address;
   }
 
   #wanOf(lab: Lab, options: WanOptions): typeof connect {
@@ -132,12 +143,11 @@ export class Site {
 }
 
 function attachByCarrier(
-  lab: Lab,
   internet: Internet,
+  carrier: Netns,
   router: Netns,
   {index, nat, join}: {readonly index: number; readonly nat: NatKind; readonly join: typeof connect},
 ): string {
-  const carrier = Netns.create(lab, `carrier${index}`);
   carrier.sysctl([['net/ipv4/ip_forward', '1']]);
   const address = internet.attach(carrier, index, join);
   router.sysctl([['net/ipv6/conf/default/disable_ipv6', '1']]);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 import test from 'ava';
+import {seeds, story} from './story.ts';
 import {type SimNode, World} from './world.ts';
 
 test('two nodes that come online are linked within a second', (t) => {
@@ -49,16 +50,6 @@ function heal(world: World): void {
     world.restart(node);
     world.connect(node);
   }
-}
-
-function story(world: World): string {
-  return world.log.filter((line) => Number(line.split(' ')[0]) > world.now - 12_000).join('\n');
-}
-
-/** SEED=n runs that one alone. */
-function seeds(count: number): number[] {
-  const one = process.env['SEED'];
-  return one ? [Number(one)] : Array.from({length: count}, (_, i) => i + 1);
 }
 
 for (const seed of seeds(5)) {

@@ -2,24 +2,14 @@
 // Many nodes in virtual time: real LinkManagers, a signal bus that loses, doubles, delays and reorders, and links that behave as
 // native's do (ICE check times, silence, DTLS close). Everything random comes from one seed.
 
-import {createHash, generateKeyPairSync, type KeyObject, sign, verify, createPublicKey} from 'node:crypto';
 import {IpopError} from '../../src/base/errors.ts';
-import type {LinkDescription, LinkInfo} from '../../src/native/datapath.ts';
-import {nodeId} from '../../src/tincan/identity.ts';
+import type {LinkDescription} from '../../src/native/datapath.ts';
 import {parseJingle, writeJingle} from '../../src/tincan/jingle.ts';
-import {LinkManager, type LinkManagerDeps, type LinkManagerOptions} from '../../src/tincan/link-manager.ts';
-import type {LinkEffect, OwnSignal, Signal} from '../../src/tincan/types.ts';
+import {LinkManager, type LinkManagerOptions} from '../../src/tincan/link-manager.ts';
+import type {LinkEffect, OwnSignal} from '../../src/tincan/types.ts';
+import {asReadBy, infoOf, type Port, randomFrom, sha256, SimNode, verifyEd25519} from './node.ts';
 
-/** mulberry32: small and good enough to shuffle events. */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
+export {newIdentity, randomFrom, sha256, SimNode, verifyEd25519} from './node.ts';
 
 export interface Weather {
   /** Milliseconds, least and most; different for each signal, so that they overtake each other. */
@@ -31,77 +21,20 @@ export interface Weather {
   twice: number;
 }
 
-interface Port {
-  readonly number: number;
-  readonly node: SimNode;
-  readonly local: LinkDescription;
-  remote: LinkDescription | undefined;
-  candidates: number;
-  up: boolean;
-  /** Reported lost; only closing is left. */
-  dead: boolean;
-}
-
-const PREFIX = Uint8Array.from([0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00]);
-
-export const sha256 = (data: Uint8Array): Uint8Array => new Uint8Array(createHash('sha256').update(data).digest());
-export const verifyEd25519: LinkManagerDeps['verify'] = (key, data, signature) => {
-  const der = Buffer.concat([PREFIX, key]);
-  return verify(null, data, createPublicKey({key: der, format: 'der', type: 'spki'}), signature);
-};
-
-/** A key pair as the cores are handed it. */
-export function newIdentity(): {id: string; publicKey: Uint8Array; sign: (data: Uint8Array) => Uint8Array} {
-  const {publicKey, privateKey} = generateKeyPairSync('ed25519');
-  const raw = new Uint8Array((publicKey as KeyObject).export({format: 'der', type: 'spki'})).slice(12);
-  return {id: nodeId(raw, sha256), publicKey: raw, sign: (data) => new Uint8Array(sign(null, data, privateKey))};
-}
-
-function asReadBy(reader: SimNode, writer: SimNode, signal: Signal): Signal {
-  const isDescription = signal.type === 'offer' || signal.type === 'answer';
-  if (!isDescription || reader.version === writer.version) return signal;
-  return {type: 'unsupported', sid: signal.sid, version: writer.version};
-}
-
-export class SimNode {
-  readonly identity = newIdentity();
-  readonly name: string;
-  readonly jid: string;
-  boot = 1;
-  /** Of the protocol; nodes of different ones read nothing but that of each other's offers and answers. */
-  version = 1;
-  alive = true;
-  /** Its XMPP stream works. */
-  online = false;
-  manager!: LinkManager;
-  /** Native's links of this node, by number. */
-  readonly ports = new Map<number, Port>();
-  /** Ports that carry frames. */
-  readonly carrying = new Set<number>();
-  opened = 0;
-  closed = 0;
-  wakeups = 0;
-  lastWake = -1;
-
-  constructor(name: string) {
-    this.name = name;
-    this.jid = `${name}@sim/ipop-${this.identity.id.slice(0, 16)}`;
-  }
-
-  get id(): string {
-    return this.identity.id;
-  }
-}
-
 export class World {
   now = 0;
   weather: Weather = {latency: [20, 60], loss: 0, twice: 0};
+  /** Called after each event. */
+  onStep: (() => void) | undefined;
+  /** All links have traffic, so that silence is noticed soon. */
+  isBusy = false;
   readonly nodes: SimNode[];
   readonly random: () => number;
   /** Every signal sent, for tests that replay or count. */
   readonly sent: {from: string; to: string; signal: OwnSignal}[] = [];
   readonly log: string[] = [];
   readonly #cuts = new Set<string>();
+  readonly #blocked = new Set<string>();
   /** When the last signal of a sender arrives at a receiver. */
   readonly #arrivals = new Map<string, number>();
   readonly #queue: {at: number; order: number; act: () => void}[] = [];
@@ -159,6 +92,7 @@ export class World {
     node.alive = false;
     node.ports.clear();
     node.carrying.clear();
+    node.taking.clear();
   }
 
   restart(node: SimNode): void {
@@ -166,6 +100,29 @@ export class World {
     node.boot++;
     this.#boot(node);
     this.connect(node);
+  }
+
+  /** The direct path is blocked, or free: links go by the relay then. */
+  setBlocked(a: SimNode, b: SimNode, blocked: boolean): void {
+    if (blocked) this.#blocked.add(pair(a, b));
+    else this.#blocked.delete(pair(a, b));
+  }
+
+  /**
+   * Its WAN address changes: links from the old one carry nothing any more. Its XMPP stream dies with it, and is back after 5 s.
+   * `noticed`: its own kernel tells.
+   */
+  readdress(node: SimNode, noticed: boolean): void {
+    node.address++;
+    if (noticed) this.input(node, (m) => m.handleInterfacesChanged(this.now));
+    this.disconnect(node, true);
+    this.later(5_000, () => this.connect(node));
+  }
+
+  /** Native says that a link's path is gone or going. */
+  tellMoved(node: SimNode, code: string): void {
+    for (const port of [...node.carrying])
+      this.input(node, (m) => void m.handleMoved(port, code, `${code} in the simulation`, this.now));
   }
 
   // ---- time
@@ -192,6 +149,7 @@ export class World {
         this.#queue.shift();
         event.act();
       } else if (timer) this.#wake(timer.node);
+      this.onStep?.();
     }
     this.now = end;
   }
@@ -221,11 +179,26 @@ export class World {
     return down;
   }
 
+  /** Ways between living nodes on which frames that are sent now are lost. */
+  waysLost(): string[] {
+    const lost: string[] = [];
+    for (const a of this.nodes) {
+      for (const b of this.nodes)
+        if (a !== b && a.alive && b.alive && !this.#delivers(a, b)) lost.push(`${a.name}>${b.name}`);
+    }
+    return lost;
+  }
+
+  /** How the link of two nodes goes. */
+  pathOf(a: SimNode, b: SimNode): 'direct' | 'relay' | undefined {
+    return a.manager.peers(this.now).find((peer) => peer.id === b.id)?.path?.kind;
+  }
+
   /** Throws unless native has exactly the links that the managers know. */
   checkPorts(): void {
     for (const node of this.nodes) {
       if (!node.alive) continue;
-      const known = node.manager.peers(this.now).flatMap((peer) => peer.port ?? []);
+      const known = node.manager.ports();
       const open = [...node.ports.keys()];
       if (`${known.sort()}` !== `${open.sort()}`)
         throw new Error(`${node.name}: knows ports ${known}, open are ${open}`);
@@ -257,6 +230,7 @@ export class World {
         sha256,
         randomBytes: (length) => Uint8Array.from({length}, () => Math.floor(this.random() * 256)),
         random: this.random,
+        infoOf: (port) => infoOf(node.ports.get(port), this.now),
         isOverlay: (address) => address.startsWith('10.9.'),
         log: (level, text) => void this.log.push(`${Math.round(this.now)} ${node.name} ${level} ${text}`),
       },
@@ -316,7 +290,21 @@ export class World {
         return;
       case 'port-down':
         this.#port_(node, effect.port);
-        if (!node.carrying.delete(effect.port)) throw new Error('port-down without port-up');
+        if (!node.carrying.delete(effect.port) && !node.taking.delete(effect.port))
+          throw new Error('port-down without port-up');
+        return;
+      case 'port-beside':
+        this.#port_(node, effect.port);
+        if (!node.carrying.has(effect.of)) throw new Error('beside a port that is not up');
+        if (node.carrying.has(effect.port) || node.taking.has(effect.port)) throw new Error('port-beside twice');
+        node.taking.add(effect.port);
+        return;
+      case 'port-replaced':
+        for (const port of [effect.from, effect.to]) this.#port_(node, port);
+        if (!node.carrying.delete(effect.from)) throw new Error('replaced a port that is not up');
+        if (!node.taking.delete(effect.to)) throw new Error('replaced by a port that takes no frames');
+        node.carrying.add(effect.to);
+        node.taking.add(effect.from);
         return;
       case 'probe-session':
         return;
@@ -343,7 +331,18 @@ export class World {
       fingerprint: fingerprint.join(':').toUpperCase(),
       setup: offers ? 'actpass' : 'active',
     };
-    const port = {number, node, local, remote: undefined, candidates: 0, up: false, dead: false};
+    const port: Port = {
+      number,
+      node,
+      local,
+      remote: undefined,
+      candidates: 0,
+      up: false,
+      dead: false,
+      address: node.address,
+      relayed: false,
+      heardAt: this.now,
+    };
     node.ports.set(number, port);
     node.opened++;
     node.manager.handleOpened(key, number, this.now);
@@ -373,28 +372,33 @@ export class World {
 
   #check(port: Port): void {
     const other = this.#otherEnd(port);
-    if (!isOpen(port) || !other || port.up || this.isCut(port.node, other.node)) return;
+    if (!isOpen(port) || !other || port.up || !this.#passes(port, other)) return;
     if (port.candidates + other.candidates === 0) return;
     for (const end of [port, other]) {
       if (end.up) continue;
       end.up = true;
+      end.relayed = this.#blocked.has(pair(port.node, other.node));
       this.later(50 + this.random() * 100, () => {
         if (!isOpen(end)) return;
         this.#watch(end);
-        const info: LinkInfo = {...INFO, local: `${end.node.name}:1`, remote: 'there:1'};
-        this.input(end.node, (m) => void m.handleUp(end.number, info, this.now));
+        const info = infoOf(end, this.now);
+        if (info) this.input(end.node, (m) => void m.handleUp(end.number, info, this.now));
       });
     }
   }
 
   /** Silence is noticed after 12 s with traffic to 30 s without. */
   #watch(port: Port): void {
-    const limit = 12_000 + this.random() * 18_000;
+    const {node} = port;
+    const limit = 12_000 + this.random() * (this.isBusy ? 3_000 : 18_000);
     let silent = 0;
     const tick = () => {
       if (!isOpen(port)) return;
       const other = this.#otherEnd(port);
-      silent = other && !this.isCut(port.node, other.node) ? 0 : silent + 1000;
+      silent = other && this.#passes(port, other) ? 0 : silent + 1000;
+      if (silent === 0) port.heardAt = this.now;
+      // With traffic, as its limit shows.
+      if (silent === 4_000 && limit < 16_000 && node.carrying.has(port.number)) this.tellMoved(node, 'silent');
       if (silent >= limit) this.#lose(port, 'silent');
       else this.later(1000, tick);
     };
@@ -409,11 +413,12 @@ export class World {
 
   #close(port: Port): void {
     const other = this.#otherEnd(port);
+    port.node.taking.delete(port.number);
     port.node.ports.delete(port.number);
     port.node.closed++;
     if (!other?.up) return;
     this.later(this.delay(), () => {
-      if (!this.isCut(port.node, other.node)) this.#lose(other, 'closed');
+      if (this.#passes(port, other)) this.#lose(other, 'closed');
     });
   }
 
@@ -423,7 +428,7 @@ export class World {
     if (!other) return;
     const attempt = () => {
       if (!isOpen(other) || other.dead) return;
-      if (this.isCut(port.node, other.node)) {
+      if (!this.#passes(port, other)) {
         if (isOpen(port)) this.later(500, attempt);
       } else this.input(other.node, (m) => void m.handleMessage(other.number, bytes, this.now));
     };
@@ -455,6 +460,24 @@ export class World {
     }
   }
 
+  /** Datagrams pass between two ends. */
+  #passes(port: Port, other: Port): boolean {
+    const here = port.address === port.node.address && other.address === other.node.address;
+    const direct = !this.#blocked.has(pair(port.node, other.node)) || port.relayed || !port.up;
+    return here && direct && !this.isCut(port.node, other.node);
+  }
+
+  /** What a sends to b arrives: on the one link that it sends on. */
+  #delivers(a: SimNode, b: SimNode): boolean {
+    for (const number of a.carrying) {
+      const port = a.ports.get(number);
+      const other = port && this.#otherEnd(port);
+      if (!port || other?.node !== b) continue;
+      return !other.dead && this.#passes(port, other) && (b.carrying.has(other.number) || b.taking.has(other.number));
+    }
+    return false;
+  }
+
   #joined(a: SimNode, b: SimNode): boolean {
     for (const number of a.carrying) {
       const port = a.ports.get(number);
@@ -464,24 +487,6 @@ export class World {
     return false;
   }
 }
-
-const INFO: LinkInfo = {
-  state: 'up',
-  local: '',
-  remote: '',
-  localType: 'host',
-  remoteType: 'srflx',
-  carriage: 'srtp',
-  carriageWhy: '',
-  cipher: '',
-  datagramBytes: 0,
-  rtpSent: 0,
-  rtpReceived: 0,
-  ssrcChanges: 0,
-  silentMs: 0,
-  lossPermille: undefined,
-  throttled: false,
-};
 
 function isOpen(port: Port): boolean {
   return port.node.ports.get(port.number) === port;

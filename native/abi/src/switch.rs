@@ -97,6 +97,12 @@ pub extern "C" fn ipop_port_enable(port: c_int, on: c_int) -> c_int {
     run(|| with(|process| process.port(port)?.switch.enable_port(port, on != 0).map(|()| 0)))
 }
 
+/// ipop.h: a port stands in for another.
+#[unsafe(no_mangle)]
+pub extern "C" fn ipop_port_stand_in(port: c_int, of: c_int) -> c_int {
+    run(|| with(|process| process.port(port)?.switch.stand_in(port, of).map(|()| 0)))
+}
+
 /// ipop.h: closes a tap or memory port.
 #[unsafe(no_mangle)]
 pub extern "C" fn ipop_port_close(port: c_int) -> c_int {

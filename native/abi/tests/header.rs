@@ -140,6 +140,7 @@ fn record_types_have_the_header_s_numbers() {
         Pbkdf2,
         Interfaces,
         Srv,
+        LinkMoved,
     ];
     let expected: Vec<_> = ours.iter().map(|kind| (screaming(&format!("{kind:?}")), *kind as usize)).collect();
     // Rust's word ends in a digit, which starts no new word.

@@ -27,6 +27,7 @@ pub enum RecordType {
     Pbkdf2 = 13,
     Interfaces = 14,
     Srv = 15,
+    LinkMoved = 16,
 }
 
 /// At 4096 records a runtime that stalls for seconds still loses nothing but upcalls, which are limited before.

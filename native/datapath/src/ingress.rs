@@ -98,7 +98,7 @@ impl Known {
             way.to.hit_as_destination(now_ms);
             return forward(&self.ports, ingress, way.to.out, way.egress.as_ref(), frame);
         }
-        match self.switch.rules().judge(headers, ingress.handle, now_ms, |from, to| (from.clone(), to.clone())) {
+        match self.switch.rules().judge(headers, || ingress.bound_as(), now_ms, |from, to| (from.clone(), to.clone())) {
             Ok((from, to)) => {
                 let egress = find(&self.ports, to.out).cloned();
                 forward(&self.ports, ingress, to.out, egress.as_ref(), frame);

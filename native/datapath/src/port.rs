@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! Ports as the switch knows them, and the table of them.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use ipop_base::{Drop, DropCounters, Frame, Handle, PortTransmit};
@@ -28,6 +28,8 @@ pub struct Port {
     enabled: AtomicBool,
     /// Set once, when the port is removed or carries nothing any more: no rule may lead to it and no frame wait for it after that.
     lost: AtomicBool,
+    /// The port that this one stands in for; 0: none. Changes under the lock of the rules.
+    stands_for: AtomicI32,
     /// A frame went out since the last flush.
     dirty: AtomicBool,
     use_: Use,
@@ -59,6 +61,7 @@ impl Port {
             drops,
             enabled: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            stands_for: AtomicI32::new(0),
             dirty: AtomicBool::new(false),
             use_: Use::default(),
         }
@@ -81,6 +84,24 @@ impl Port {
     /// Frames may go in and out.
     pub fn carries(&self) -> bool {
         self.enabled.load(Ordering::Acquire) && !self.is_lost()
+    }
+
+    /// What comes in here counts as coming in at `of`, and nothing is flooded to it; 0: it is itself again. See `Switch::stand_in`.
+    pub fn stand_in(&self, of: Handle) {
+        self.stands_for.store(of, Ordering::Release);
+    }
+
+    /// The port that sources behind this one are bound to.
+    pub fn bound_as(&self) -> Handle {
+        match self.stands_for.load(Ordering::Acquire) {
+            0 => self.handle,
+            other => other,
+        }
+    }
+
+    /// Frames for all go out here.
+    pub fn is_flooded(&self) -> bool {
+        self.carries() && self.bound_as() == self.handle
     }
 
     /// Sends a frame out of this port; counts it, or why it did not go.

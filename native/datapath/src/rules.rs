@@ -61,6 +61,12 @@ impl Rule {
         Self { out, source: Stamp::default(), destination: Stamp::default(), hits: AtomicU64::new(0) }
     }
 
+    /// The same, with its counters, leading elsewhere.
+    fn leading_to(&self, out: i32) -> Self {
+        let hits = AtomicU64::new(self.hits.load(Ordering::Relaxed));
+        Self { out, source: self.source.copy(), destination: self.destination.copy(), hits }
+    }
+
     /// A frame came from its address.
     pub fn hit_as_source(&self, now_ms: u64) {
         self.hit(&self.source, now_ms);
@@ -89,6 +95,10 @@ impl Stamp {
         }
     }
 
+    fn copy(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+
     /// Milliseconds since then; `u32::MAX` is never.
     fn idle_ms(&self, now_ms: u64) -> u32 {
         match self.0.load(Ordering::Relaxed) {
@@ -112,16 +122,17 @@ impl Rules {
         Self { table: RwLock::default(), generation }
     }
 
-    /// Judges a frame that came in at `port`: `found` gets the rules of its source and destination, under the table's lock. Only a rule
+    /// Judges a frame that came in at the port `bound`, which is asked under the table's lock: `found` gets the rules of its source and destination, under the table's lock. Only a rule
     /// that leads to a port binds a source to it.
     pub fn judge<T>(
         &self,
         headers: &Headers,
-        port: Handle,
+        bound: impl FnOnce() -> Handle,
         now_ms: u64,
         found: impl FnOnce(&Arc<Rule>, &Arc<Rule>) -> T,
     ) -> std::result::Result<T, Miss> {
         let rules = self.read();
+        let port = bound();
         let from = match rules.get(&Key::new(headers.vlan, headers.source)) {
             Some(rule) if rule.out == port => rule,
             Some(rule) if rule.out > 0 => return Err(Miss::Moved),
@@ -155,6 +166,16 @@ impl Rules {
         let mut rules = self.write();
         self.generation.count();
         rules.remove(&key).is_some()
+    }
+
+    /// Leads the rules of one port to another; `meanwhile` runs before anything is judged by them.
+    pub fn lead(&self, from: Handle, to: Handle, meanwhile: impl FnOnce()) {
+        let mut rules = self.write();
+        self.generation.count();
+        meanwhile();
+        for rule in rules.values_mut().filter(|rule| rule.out == from) {
+            *rule = Arc::new(rule.leading_to(to));
+        }
     }
 
     /// Deletes the rules that lead to a port, or all when it is 0; returns how many.
@@ -206,7 +227,7 @@ mod tests {
         let rules = Rules::new(Generation::default());
         set(&rules, 0x0102, MAC, 7).unwrap();
         let headers = Headers { destination: MAC, source: MAC, vlan: 0x0102, ethertype: 0, payload: 14 };
-        assert_eq!(rules.judge(&headers, 7, 1000, |from, to| (from.out, to.out)), Ok((7, 7)));
+        assert_eq!(rules.judge(&headers, || 7, 1000, |from, to| (from.out, to.out)), Ok((7, 7)));
         let mut entry = [0; DUMP_ENTRY];
         assert_eq!(rules.dump(0, &mut entry, 1500), 1);
         let expected =
@@ -233,7 +254,7 @@ mod tests {
         };
         let headers = Headers { destination: MAC, source: MAC, vlan: 0, ethertype: 0, payload: 14 };
         set(&rules, 0, MAC, 7).unwrap();
-        rules.judge(&headers, 7, 0, |_, _| ()).unwrap();
+        rules.judge(&headers, || 7, 0, |_, _| ()).unwrap();
         set(&rules, 0, MAC, 7).unwrap();
         assert_eq!(hits(&rules), 2);
         set(&rules, 0, MAC, 8).unwrap();

@@ -95,6 +95,21 @@ impl Switch {
         Ok(())
     }
 
+    /// Lets a port stand in for another while a link moves: what comes in at `port` counts as coming in at `of`, nothing is flooded to
+    /// `port`, and its rules lead to `of`, which stands in for nothing any more. All at once for whoever judges frames. Also when `port` is
+    /// lost. ENOENT: no such port; EINVAL: both are one, or on two sides of the split horizon.
+    pub fn stand_in(&self, port: Handle, of: Handle) -> Result<()> {
+        let (stand_in, of) = (self.port(port)?, self.port(of)?);
+        if port == of.handle || stand_in.kind != of.kind {
+            return Err(Error::new(libc::EINVAL, format!("port {port} cannot stand in for port {}", of.handle)));
+        }
+        self.rules.lead(port, of.handle, || {
+            of.stand_in(0);
+            stand_in.stand_in(of.handle);
+        });
+        Ok(())
+    }
+
     /// What a port has done. ENOENT: no such port.
     pub fn port_counters(&self, port: Handle) -> Result<PortCounters> {
         Ok(self.port(port)?.counters())
@@ -172,7 +187,7 @@ impl Switch {
 
     /// Sends a frame where the rules say, or parks it. `asked`: kinds of misses it was parked for before.
     fn route(&self, ports: &[Arc<Port>], ingress: &Arc<Port>, headers: &Headers, frame: &Frame<'_>, asked: u8) {
-        match self.rules.judge(headers, ingress.handle, self.now_ms(), |_, to| to.out) {
+        match self.rules.judge(headers, || ingress.bound_as(), self.now_ms(), |_, to| to.out) {
             Ok(out) => forward(ports, ingress, out, find(ports, out), frame),
             Err(miss) => self.missed(ingress, headers, frame, miss, asked),
         }
@@ -181,7 +196,7 @@ impl Switch {
     /// Parks a frame that the rules do not know, or drops it.
     pub(crate) fn missed(&self, ingress: &Arc<Port>, headers: &Headers, frame: &Frame<'_>, miss: Miss, asked: u8) {
         let result = if asked & miss.kind() == 0 {
-            let question = question(ingress.handle, headers, miss);
+            let question = question(ingress.bound_as(), headers, miss);
             self.upcalls.park(ingress, question, frame, asked | miss.kind())
         } else {
             Err(Drop::Policy)
@@ -305,7 +320,7 @@ fn forward_to(egress: Option<&Arc<Port>>, ingress: &Port, frame: &Frame<'_>) -> 
 }
 
 fn flood(ports: &[Arc<Port>], ingress: &Port, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
-    let others = ports.iter().filter(|port| port.handle != ingress.handle && port.carries());
+    let others = ports.iter().filter(|port| port.handle != ingress.handle && port.is_flooded());
     let mut taken = false;
     for egress in others.filter(|port| !both_links(ingress, port)) {
         egress.send(frame);

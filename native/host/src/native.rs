@@ -86,6 +86,7 @@ natives! {
     ipop_memory_write(int, bytes, int);
     ipop_memory_read(int, out, int);
     ipop_port_enable(int, int);
+    ipop_port_stand_in(int, int);
     ipop_port_close(int);
     ipop_port_counters(int, out, int);
     ipop_rule_set(int, 6, int, int);

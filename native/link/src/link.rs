@@ -15,6 +15,8 @@
 mod events;
 mod shaping;
 
+use std::io::ErrorKind;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -33,6 +35,7 @@ use crate::juice_socket::{self, Batch, Route};
 use crate::report::{Report, Silence};
 use crate::sdp::{Description, MAX_MESSAGE};
 use crate::shape::{Arrivals, Inward, Shape};
+use crate::udp::Address;
 use crate::workers::Timer;
 
 /// How long an answerer keeps the offerer's candidates back. It could check them at once, but libjuice's offerer then makes peer
@@ -48,6 +51,11 @@ const MAX_WAITING: usize = 64 * 1024;
 const MAX_MESSAGES: u32 = 200;
 /// How often the selected pair is looked up again, for `info`.
 const PAIR_REFRESH_MS: u64 = 5_000;
+/// The same while a link is young, and for how long that is: the first pair that works may be a relayed one, and a direct one follow.
+const YOUNG_REFRESH_MS: u64 = 500;
+const YOUNG_MS: u64 = 10_000;
+/// After the peer moved: what ICE makes of it within this time is no news to anybody.
+const FOLLOWED_MS: u64 = 1_000;
 /// How long the timer sleeps at most, and how long while candidates are held back or a report waits for the sender.
 const IDLE_TICK_MS: u64 = 60_000;
 const HELD_TICK_MS: u64 = 50;
@@ -112,6 +120,7 @@ pub struct Link {
     rtp_sent: AtomicU64,
     rtp_received: AtomicU64,
     pair_refreshed_ms: AtomicU64,
+    up_ms: AtomicU64,
     silence: Arc<Silence>,
     ssrc_changes: AtomicU64,
     exhausted: AtomicBool,
@@ -218,6 +227,11 @@ fn random() -> u32 {
     u32::from_ne_bytes(bytes)
 }
 
+/// True when no interface has this address (any more).
+fn is_gone(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
+}
+
 impl Link {
     /// A link without agent and sink.
     pub fn new(
@@ -257,6 +271,7 @@ impl Link {
             rtp_sent: AtomicU64::new(0),
             rtp_received: AtomicU64::new(0),
             pair_refreshed_ms: AtomicU64::new(0),
+            up_ms: AtomicU64::new(0),
             silence: Arc::new(Silence::new(0)),
             ssrc_changes: AtomicU64::new(0),
             exhausted: AtomicBool::new(false),
@@ -463,6 +478,7 @@ impl Link {
         if let Some((local, remote)) = &*lock(&self.pair) {
             map = map.put("local", local.address).put("remote", remote.address);
             map = map.put("local_type", &local.kind).put("remote_type", self.remote_kind(remote));
+            map = map.put("local_gone", u8::from(local.kind == "host" && is_gone(local.address.ip())));
         }
         map = match &*lock(&self.keying) {
             Some(control) => {
@@ -551,6 +567,9 @@ impl Link {
             }
             receiver.next_ms().min(self.silence.next_ms())
         };
+        if self.silence.is_doubted(now) {
+            self.report_moved("silent", "nothing was heard from the peer for 4 s");
+        }
         let (next, loss) = self.tick_express(now);
         due = due.min(next);
         self.tick_breaker(loss, now);
@@ -566,8 +585,13 @@ impl Link {
         if !had_route && lock(&self.route).is_some() {
             due = now;
         }
-        if now.saturating_sub(self.pair_refreshed_ms.load(Ordering::Relaxed)) >= PAIR_REFRESH_MS {
+        let is_young = now < self.up_ms.load(Ordering::Relaxed) + YOUNG_MS;
+        let refresh_ms = if is_young { YOUNG_REFRESH_MS } else { PAIR_REFRESH_MS };
+        if now.saturating_sub(self.pair_refreshed_ms.load(Ordering::Relaxed)) >= refresh_ms {
             self.refresh_pair(now);
+        }
+        if is_young {
+            due = due.min(now + YOUNG_REFRESH_MS);
         }
         due.saturating_sub(now)
     }
@@ -605,8 +629,27 @@ impl Link {
         if let Some(express) = control.express() {
             self.express.get_or_init(|| express.clone());
         }
+        let loss = control.take_loss();
+        let next = if control.is_following() { next.min(now + FOLLOWED_MS) } else { next };
+        if let Some(to) = control.followed(FOLLOWED_MS, now) {
+            drop(keying);
+            self.peer_moved(to, now);
+        }
         self.refresh_overhead();
-        (next.min(due), control.take_loss())
+        (next.min(due), loss)
+    }
+
+    /// The peer's datagrams come from there. Reported unless ICE chose that pair itself.
+    fn peer_moved(&self, to: Address, now: u64) {
+        self.refresh_pair(now);
+        let known = lock(&self.pair).as_ref().map(|(_, remote)| remote.address);
+        let Some(to) = to.to_std().filter(|to| Some(*to) != known) else { return };
+        self.report_moved("peer-moved", &format!("the peer's datagrams come from {to}"));
+    }
+
+    fn report_moved(&self, code: &str, text: &str) {
+        let map = TextMapWriter::default().put("code", code).put("text", text).bytes();
+        self.queue.push(RecordType::LinkMoved, self.handle, &[&map]);
     }
 
     /// The express carriage, while frames go by it.
@@ -687,10 +730,10 @@ impl Link {
         let mut sender = lock(&self.sender);
         let Outgoing { carriage, batch } = &mut *sender;
         self.take_report(carriage);
-        batch.mark(self.shape.tos());
-        let sent = juice_socket::held_back(batch, || carriage.frame(frame, now, &mut output));
+        let tos = self.shape.tos();
+        let sent = juice_socket::held_back(batch, tos, || carriage.frame(frame, now, &mut output));
         self.holds_back.store(true, Ordering::Release);
-        self.drops.add(Drop::LinkFull, batch.take_refused());
+        self.count_refused(batch);
         self.send_report(carriage, now);
         self.ssrc_changes.store(carriage.ssrc_changes() as u64, Ordering::Relaxed);
         self.exhausted.store(carriage.is_exhausted(), Ordering::Relaxed);

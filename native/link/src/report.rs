@@ -23,6 +23,9 @@ pub const SSRC_CHANGES_MAX: usize = 1024;
 const SOURCES_MAX: usize = 2 * (SSRC_CHANGES_MAX + 1);
 /// Nothing heard for so long although something was sent that asks for a report.
 const SILENCE_ASKED_MS: u64 = 12_000;
+/// Nothing heard for so long although something asks for a report: it is looked for another path. Reports come after 250 ms, answers of
+/// express within 2 s.
+const SILENCE_DOUBTED_MS: u64 = 4_000;
 /// Nothing heard for so long in any case.
 const SILENCE_MS: u64 = 30_000;
 
@@ -245,12 +248,14 @@ impl Progress {
 pub struct Silence {
     heard_ms: AtomicU64,
     asked_ms: AtomicU64,
+    /// The `asked_ms` of the silence that `is_doubted` told of.
+    doubted_ms: AtomicU64,
 }
 
 impl Silence {
     /// Counts from `now_ms`.
     pub fn new(now_ms: u64) -> Self {
-        Self { heard_ms: AtomicU64::new(now_ms), asked_ms: AtomicU64::new(0) }
+        Self { heard_ms: AtomicU64::new(now_ms), asked_ms: AtomicU64::new(0), doubted_ms: AtomicU64::new(0) }
     }
 
     /// Something came from the peer.
@@ -270,11 +275,22 @@ impl Silence {
         now_ms.saturating_sub(self.heard_ms.load(Ordering::Relaxed))
     }
 
-    /// When `is_lost` may be true next, if nothing is heard.
+    /// When `is_lost` or `is_doubted` may be true next, if nothing is heard.
     pub fn next_ms(&self) -> u64 {
         let (asked, heard) = (self.asked_ms.load(Ordering::Relaxed), self.heard_ms.load(Ordering::Relaxed));
         let any = heard + SILENCE_MS;
-        if asked > heard { any.min(asked + SILENCE_ASKED_MS) } else { any }
+        let limit =
+            if self.doubted_ms.load(Ordering::Relaxed) == asked { SILENCE_ASKED_MS } else { SILENCE_DOUBTED_MS };
+        if asked > heard { any.min(asked + limit) } else { any }
+    }
+
+    /// True once in each silence, when another path should be looked for.
+    pub fn is_doubted(&self, now_ms: u64) -> bool {
+        let asked = self.asked_ms.load(Ordering::Relaxed);
+        let waits = asked > self.heard_ms.load(Ordering::Relaxed);
+        waits
+            && now_ms.saturating_sub(asked) >= SILENCE_DOUBTED_MS
+            && self.doubted_ms.swap(asked, Ordering::Relaxed) != asked
     }
 
     /// True when the link must be given up.

@@ -154,6 +154,23 @@ fn ssrcs_never_repeat_and_end_after_1024_changes() {
 }
 
 #[test]
+fn a_silence_with_traffic_is_doubted_once_after_4_s() {
+    let silence = Silence::new(0);
+    assert!(!silence.is_doubted(29_000), "nothing was asked");
+    silence.heard(1_000);
+    silence.asked(9_000);
+    assert_eq!(silence.next_ms(), 13_000);
+    assert!(!silence.is_doubted(12_999));
+    assert!(silence.is_doubted(13_000));
+    assert!(!silence.is_doubted(13_001));
+    assert_eq!(silence.next_ms(), 21_000);
+    silence.heard(14_000);
+    silence.asked(15_000);
+    assert!(!silence.is_doubted(18_999));
+    assert!(silence.is_doubted(19_000));
+}
+
+#[test]
 fn a_link_is_silent_after_12_s_with_traffic_and_30_s_without() {
     let silence = Silence::new(0);
     assert!(!silence.is_lost(29_999));

@@ -142,28 +142,27 @@ pub struct NotSent {
     pub datagrams: u64,
     /// At least one of them for its length.
     pub too_big: bool,
-    /// At least one of them for want of room.
-    pub full: bool,
 }
 
 /// Sends a train, as single datagrams where there are no trains.
 pub fn send_datagrams(fd: RawFd, bytes: &[u8], segment: usize, to: &Address, tos: u8) -> NotSent {
     match send_train(fd, bytes, segment, to, tos) {
         Ok(()) => NotSent::default(),
-        Err(Refused::Train) => {
-            let refused = bytes.chunks(segment).filter_map(|one| send_train(fd, one, one.len(), to, tos).err());
-            refused.fold(NotSent::default(), |sum, why| NotSent {
-                datagrams: sum.datagrams + 1,
-                too_big: sum.too_big || why == Refused::TooBig,
-                full: sum.full || why == Refused::Full,
-            })
-        }
-        Err(why) => NotSent {
-            datagrams: bytes.len().div_ceil(segment.max(1)) as u64,
-            too_big: why == Refused::TooBig,
-            full: why == Refused::Full,
-        },
+        Err(why) => without_train(fd, bytes, segment, to, tos, why),
     }
+}
+
+/// What is left to do with a train that was refused: datagrams go singly where that was the reason.
+pub fn without_train(fd: RawFd, bytes: &[u8], segment: usize, to: &Address, tos: u8, why: Refused) -> NotSent {
+    if why != Refused::Train {
+        let datagrams = bytes.len().div_ceil(segment.max(1)) as u64;
+        return NotSent { datagrams, too_big: why == Refused::TooBig };
+    }
+    let refused = bytes.chunks(segment).filter_map(|one| send_train(fd, one, one.len(), to, tos).err());
+    refused.fold(NotSent::default(), |sum, why| NotSent {
+        datagrams: sum.datagrams + 1,
+        too_big: sum.too_big || why == Refused::TooBig,
+    })
 }
 
 /// A received train.
@@ -227,12 +226,6 @@ pub fn receive_trains(fd: RawFd) -> bool {
     !is_plain() && set(fd, libc::SOL_UDP, UDP_GRO, 1)
 }
 
-/// Lets the kernel tell the DS field of what arrives, also of IPv4 on a socket for both.
-pub fn receive_tos(fd: RawFd) {
-    set(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1);
-    set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1);
-}
-
 /// True when this kernel cuts trains. Older ones would send them as one long datagram.
 fn cuts_trains(fd: RawFd) -> bool {
     static CUTS: OnceLock<bool> = OnceLock::new();
@@ -256,6 +249,12 @@ fn is_plain() -> bool {
 /// Makes this kernel one that knows no trains.
 #[cfg(test)]
 pub static PLAIN: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// Lets the kernel tell the DS field of what arrives, also of IPv4 on a socket for both.
+pub fn receive_tos(fd: RawFd) {
+    set(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1);
+    set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1);
+}
 
 /// Room for what comes while a batch is worked on; beyond the system's limit where that is allowed.
 pub fn enlarge_buffers(fd: RawFd) {
@@ -340,6 +339,18 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_datagram_is_a_train_without_datagrams() {
+        let (a, b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        assert!(receive_trains(b.as_raw_fd()));
+        a.send_to(&[], b.local_addr().unwrap()).unwrap();
+        a.send_to(&[1, 2, 3], b.local_addr().unwrap()).unwrap();
+        let mut buffer = vec![0; TRAIN_BUFFER];
+        let counts =
+            [(); 2].map(|()| receive_train(b.as_raw_fd(), &mut buffer).unwrap().datagrams(&mut buffer).count());
+        assert_eq!(counts, [0, 1]);
+    }
+
+    #[test]
     fn the_ds_field_of_a_train_arrives_over_ipv4_and_ipv6_and_on_a_socket_for_both() {
         for (from, at) in [("127.0.0.1:0", "127.0.0.1:0"), ("[::1]:0", "[::1]:0"), ("127.0.0.1:0", "[::]:0")] {
             let (a, b) = (UdpSocket::bind(from).unwrap(), UdpSocket::bind(at).unwrap());
@@ -357,18 +368,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn an_empty_datagram_is_a_train_without_datagrams() {
-        let (a, b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
-        assert!(receive_trains(b.as_raw_fd()));
-        a.send_to(&[], b.local_addr().unwrap()).unwrap();
-        a.send_to(&[1, 2, 3], b.local_addr().unwrap()).unwrap();
-        let mut buffer = vec![0; TRAIN_BUFFER];
-        let counts =
-            [(); 2].map(|()| receive_train(b.as_raw_fd(), &mut buffer).unwrap().datagrams(&mut buffer).count());
-        assert_eq!(counts, [0, 1]);
     }
 
     #[test]

@@ -36,6 +36,13 @@ test('status is a header, aligned peers and problems', (t) => {
   t.is(run.code, 2);
 });
 
+test('a link that moves says so, and why', (t) => {
+  const moving = 'the link goes by a relay, a direct path is wanted';
+  const {out} = cli(['status'], buildStatus(withPeers([peerPart('cabin', 1, {moving})])));
+  t.regex(out, /cabin 11111111 +up, moving +direct/);
+  t.regex(out, /^cabin is moving to a new path: the link goes by a relay, a direct path is wanted$/m);
+});
+
 test('status --json is the daemon’s status', (t) => {
   const status = buildStatus(healthyParts());
   const run = cli(['status', '--json'], status);

@@ -111,6 +111,50 @@ test('a host is found again after its link was lost and came back as another por
   t.is(node.path.portCounters(second).txFrames, 3);
 });
 
+test('a link that moves to another port keeps what is behind it, and neither floods, asks nor loses a frame', (t) => {
+  const node = new Node(2);
+  const [old = 0, next = 0] = node.links;
+  node.path.standIn(next, old);
+  node.receive(node.lan, BROADCAST, a);
+  const others = Array.from({length: 500}, (_, i) => (0x020000001000 + i).toString(16).padStart(12, '0'));
+  for (const mac of others) {
+    node.wait(10);
+    node.receive(old, a, mac);
+  }
+  node.out();
+  const {upcalls} = node.core.counters();
+  const all = (port: PortId) => {
+    for (const mac of others) {
+      node.receive(port, a, mac);
+      node.receive(node.lan, mac, a);
+    }
+    return node.out();
+  };
+  t.deepEqual(all(next), [500, 500, 0], 'the peer sends on the new link already');
+  node.path.standIn(old, next);
+  node.core.handlePortReplaced(old, next, node.now);
+  t.deepEqual(all(old), [500, 0, 500], 'what was on its way on the old link arrives');
+  t.deepEqual(all(next), [500, 0, 500]);
+  node.core.handlePortDown(old, node.now);
+  node.path.closePort(old);
+  node.settle();
+  node.core.handleRules(node.path.dumpRules(node.sw), node.now);
+  t.deepEqual(node.core.drain(), [], 'rules and table agree');
+  const counters = node.core.counters();
+  t.deepEqual([counters.upcalls, counters.moved, node.core.countOf(next)], [upcalls, 0, 500]);
+});
+
+test('a question that was asked as the old port is answered as the new one', (t) => {
+  const node = new Node(2);
+  const [old = 0, next = 0] = node.links;
+  node.path.writeMemory(old, plain(BROADCAST, b));
+  node.path.standIn(old, next);
+  node.core.handlePortReplaced(old, next, node.now);
+  node.settle();
+  t.deepEqual(node.out(), [1, 0, 0]);
+  t.is(node.core.lookup(0, b), next);
+});
+
 test('a host that talks is kept for hours, and one that is silent leaves with its rule', (t) => {
   const node = new Node(1);
   const [link = 0] = node.links;

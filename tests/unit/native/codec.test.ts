@@ -49,6 +49,7 @@ test('the answer of DNS gives its records, and passes over what is none', (t) =>
 
 test('every other record gives its event', (t) => {
   const map = utf8('code=silent\ntext=nothing heard\n');
+  t.deepEqual(event(16, 5, map), {type: 'link-moved', link: 5, code: 'silent', text: 'nothing heard'});
   t.deepEqual(event(2, 5, utf8('deleted')), {type: 'port-gone', port: 5, text: 'deleted'});
   t.deepEqual(event(3, 5, utf8('ufrag=u\npwd=p\nfingerprint=AA:BB\nsetup=actpass\n')), {
     type: 'link-local',

@@ -28,6 +28,7 @@ export const INFO: LinkInfo = {
   rtpReceived: 0,
   ssrcChanges: 0,
   silentMs: 0,
+  localGone: false,
   lossPermille: undefined,
   throttled: false,
 };
@@ -38,6 +39,9 @@ export const HOST = 'candidate:1 1 UDP 2122317823 192.0.2.2 5000 typ host';
 /** One manager, whose peer and native half the test plays. */
 export class Desk {
   readonly manager: LinkManager;
+  /** What native says of a link when it is asked. */
+  readonly infos = new Map<number, LinkInfo>();
+  readonly log: string[] = [];
   now = 0;
   sid = '';
   sent!: SignedDescription;
@@ -61,8 +65,9 @@ export class Desk {
         sha256,
         randomBytes: (length) => Uint8Array.from({length}, () => bytes++ & 255),
         random,
+        infoOf: (port) => this.infos.get(port),
         isOverlay: (address) => address.startsWith('10.9.'),
-        log: () => {},
+        log: (_level, text) => void this.log.push(text),
       },
       options,
     );

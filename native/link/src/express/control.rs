@@ -74,6 +74,8 @@ pub struct Control {
     unkeyed: Option<String>,
     cipher: &'static str,
     epoch: u32,
+    /// Where the peer moved, and when on the link's clock, until `followed`.
+    moved_to: Option<(Address, u64)>,
     loss: Loss,
 }
 
@@ -135,6 +137,7 @@ impl Control {
             unkeyed: None,
             cipher: "",
             epoch: 0,
+            moved_to: None,
             loss: Loss::default(),
         }
     }
@@ -181,6 +184,17 @@ impl Control {
     /// Bytes of a full datagram, while express carries.
     pub fn size(&self) -> Option<u16> {
         self.path.as_ref()?.size()
+    }
+
+    /// Where the peer has been for so long since it moved, once.
+    pub fn followed(&mut self, for_ms: u64, now: u64) -> Option<Address> {
+        let (to, _) = self.moved_to.take_if(|(_, since)| now >= *since + for_ms)?;
+        Some(to)
+    }
+
+    /// The peer moved a moment ago, and `followed` will say where.
+    pub fn is_following(&self) -> bool {
+        self.moved_to.is_some()
     }
 
     /// Datagrams sent, and lost of them, since the last call: as far as answers tell.
@@ -274,6 +288,7 @@ impl Control {
         let News { answers, first_of, unknown_epoch, moved } = express.take_news();
         if let Some(to) = moved {
             self.moved(&to);
+            self.moved_to = Some((to, now));
         }
         if let Some(path) = &mut self.path {
             answers.iter().for_each(|answer| path.answered(answer.id, answer.size, now));

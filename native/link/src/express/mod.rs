@@ -103,9 +103,9 @@ impl Express {
     }
 
     /// Takes a frame. LinkClosed: express is closed, or was a moment ago; the others as `Sender::frame`.
-    pub fn transmit(&self, frame: &Frame<'_>, dscp: u8) -> Result<(), Drop> {
+    pub fn transmit(&self, frame: &Frame<'_>, tos: u8) -> Result<(), Drop> {
         let mut sender = self.sender();
-        let taken = sender.frame(frame, dscp);
+        let taken = sender.frame(frame, tos);
         let too_big = sender.is_too_big();
         drop(sender);
         if taken != Err(Drop::LinkClosed) {

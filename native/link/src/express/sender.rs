@@ -14,7 +14,7 @@ use ipop_queue::Ecn;
 
 use crate::fragment::{self, PieceHeader};
 use crate::juice_socket::Taken;
-use crate::udp::{self, Address};
+use crate::udp::{self, Address, NotSent, Refused};
 
 /// First byte of a datagram, by what it holds.
 pub const KIND_FRAME: u8 = 0xc0;
@@ -379,10 +379,11 @@ impl Sender {
     /// Sends a train, or counts why it cannot go. False: not now.
     fn send(&mut self, train: &[u8], segment: usize, to: &Address, tos: u8) -> bool {
         let count = train.len().div_ceil(segment) as u64;
-        let not_sent = udp::send_datagrams(self.taken.fd(), train, segment, to, tos);
-        if not_sent.full && not_sent.datagrams == count {
-            return false;
-        }
+        let not_sent = match udp::send_train(self.taken.fd(), train, segment, to, tos) {
+            Ok(()) => NotSent::default(),
+            Err(Refused::Full) => return false,
+            Err(why) => udp::without_train(self.taken.fd(), train, segment, to, tos, why),
+        };
         self.sent.too_big |= not_sent.too_big;
         self.total += count - not_sent.datagrams;
         self.sent.datagrams += count - not_sent.datagrams;

@@ -11,22 +11,14 @@ use crate::udp::{self, Address};
 pub struct Batch {
     /// Whose, by which of libjuice's descriptors, and where to. None: nothing waits.
     way: Option<(AgentId, RawFd, Address)>,
-    /// DS field of what waits, and of what comes.
-    tos: u8,
-    next_tos: u8,
     segment: usize,
+    /// DS field of what waits and what comes.
+    tos: u8,
     bytes: Vec<u8>,
     refused: u64,
-    /// The socket had no room.
-    full: bool,
 }
 
 impl Batch {
-    /// DS field of the datagrams that come from now on.
-    pub fn mark(&mut self, tos: u8) {
-        self.next_tos = tos;
-    }
-
     /// Adds a datagram; one that does not belong to those that wait lets them go first. False: no such agent lives, or not any more.
     pub(super) fn add(
         &mut self,
@@ -37,14 +29,13 @@ impl Batch {
     ) -> bool {
         let full = self.bytes.len() + bytes.len() > udp::MAX_TRAIN
             || self.bytes.len() >= (udp::MAX_DATAGRAMS - 1) * self.segment;
-        let is_same = self.way.is_some_and(|(_, known_fd, known_to)| known_fd == fd && known_to == to)
-            && self.tos == self.next_tos;
+        let is_same = self.way.is_some_and(|(_, known_fd, known_to)| known_fd == fd && known_to == to);
         if full || bytes.len() > self.segment || !is_same {
             self.send();
         }
         if self.way.is_none() {
             let Some(agent) = agent() else { return false };
-            (self.way, self.segment, self.tos) = (Some((agent, fd, to)), bytes.len(), self.next_tos);
+            (self.way, self.segment) = (Some((agent, fd, to)), bytes.len());
         }
         self.bytes.extend_from_slice(bytes);
         // A train ends with its first shorter datagram.
@@ -54,14 +45,20 @@ impl Batch {
         true
     }
 
+    /// What comes has this DS field.
+    pub(super) fn mark(&mut self, tos: u8) {
+        if tos != self.tos {
+            self.send();
+            self.tos = tos;
+        }
+    }
+
     /// Sends what waits.
     pub fn send(&mut self) {
         let Some((agent, fd, to)) = self.way.take() else { return };
         let sockets = sockets();
         self.refused += if sockets.lives(agent) {
-            let not_sent = udp::send_datagrams(fd, &self.bytes, self.segment, &to, self.tos);
-            self.full |= not_sent.full;
-            not_sent.datagrams
+            udp::send_datagrams(fd, &self.bytes, self.segment, &to, self.tos).datagrams
         } else {
             self.bytes.len().div_ceil(self.segment) as u64
         };
@@ -71,10 +68,5 @@ impl Batch {
     /// Datagrams that did not go since the last call: the kernel had no room for them, or the agent is gone.
     pub fn take_refused(&mut self) -> u64 {
         std::mem::take(&mut self.refused)
-    }
-
-    /// True when the socket had no room since the last call.
-    pub fn take_full(&mut self) -> bool {
-        std::mem::take(&mut self.full)
     }
 }

@@ -127,8 +127,9 @@ pub fn route_of(send: impl FnOnce()) -> Option<Route> {
     ROUTE.take()
 }
 
-/// Runs `send`, whose media waits in `batch`, to leave in trains: when a train is full, or by `Batch::send`.
-pub fn held_back<T>(batch: &mut Batch, send: impl FnOnce() -> T) -> T {
+/// Runs `send`, whose media waits in `batch`, to leave in trains: when a train is full, or by `Batch::send`. `tos` is their DS field.
+pub fn held_back<T>(batch: &mut Batch, tos: u8, send: impl FnOnce() -> T) -> T {
+    batch.mark(tos);
     HOLDING.set(Some(std::mem::take(batch)));
     let result = send();
     *batch = HOLDING.take().unwrap_or_default();

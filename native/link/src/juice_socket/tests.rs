@@ -152,7 +152,7 @@ fn a_descriptor_that_is_used_again_is_not_taken_for_the_socket_it_was() {
     let route = agent.route(&ours, &peer);
     let mut batch = Batch::default();
     let sent = |batch: &mut Batch, agent: &Agent, bytes: &[u8]| {
-        held_back(batch, || sending(agent.0, || media(agent.0, route.fd, bytes, route.to)))
+        held_back(batch, 0, || sending(agent.0, || media(agent.0, route.fd, bytes, route.to)))
     };
     assert!(sent(&mut batch, &agent, &[0x80; 100]));
     read_in_trains(&route);
@@ -189,11 +189,11 @@ fn equal_datagrams_wait_and_leave_as_they_came_and_in_order() {
         .map(|(n, &len)| vec![0x80 + n as u8; len])
         .collect();
     for datagram in &datagrams {
-        assert!(held_back(&mut batch, || sending(agent.0, || media(agent.0, route.fd, datagram, route.to))));
+        assert!(held_back(&mut batch, 0, || sending(agent.0, || media(agent.0, route.fd, datagram, route.to))));
     }
     batch.send();
     let got: Vec<_> = std::iter::from_fn(|| receive(peer.as_raw_fd())).collect();
     assert_eq!(got, datagrams);
     // What is no media does not wait.
-    assert!(!held_back(&mut batch, || sending(agent.0, || media(agent.0, route.fd, b"\x16dtls", route.to))));
+    assert!(!held_back(&mut batch, 0, || sending(agent.0, || media(agent.0, route.fd, b"\x16dtls", route.to))));
 }

@@ -113,6 +113,7 @@ impl Link {
         let now = self.now_ms();
         self.silence.heard(now);
         if self.enter(Phase::Up) {
+            self.up_ms.store(now, Ordering::Relaxed);
             self.refresh_pair(now);
             self.timer.wake();
             self.queue.push(RecordType::LinkUp, self.handle, &[&self.info()]);

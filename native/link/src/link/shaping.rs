@@ -11,6 +11,7 @@ use super::{Link, Phase, lock};
 use crate::carriage;
 use crate::carriage::Sender;
 use crate::express;
+use crate::juice_socket::Batch;
 use crate::shape::{Exit, wire_bytes};
 
 /// What a link in trouble carries beside TCP, which slows down by itself: name look-ups, neighbour discovery, a call.
@@ -60,17 +61,25 @@ impl Link {
 
     /// False: the socket had no room.
     fn flush_carriages(&self) -> bool {
-        let mut is_free = self.by_express().is_none_or(|express| express.flush());
+        let mut is_free = true;
+        if let Some(express) = self.by_express() {
+            is_free = express.flush();
+        }
         if self.holds_back.load(Ordering::Relaxed) && self.holds_back.swap(false, Ordering::AcqRel) {
             let batch = &mut lock(&self.sender).batch;
             batch.send();
-            self.drops.add(Drop::LinkFull, batch.take_refused());
-            if batch.take_full() {
-                self.is_full.store(true, Ordering::Relaxed);
-                is_free = false;
-            }
+            self.count_refused(batch);
         }
-        is_free
+        is_free && !self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Counts the packets for which the socket had no room.
+    pub(super) fn count_refused(&self, batch: &mut Batch) {
+        let refused = batch.take_refused();
+        if refused > 0 {
+            self.drops.add(Drop::LinkFull, refused);
+            self.is_full.store(true, Ordering::Relaxed);
+        }
     }
 
     fn held(&self) -> Option<Arc<dyn Exit>> {
