@@ -254,7 +254,7 @@ mod tests {
         };
         let headers = Headers { destination: MAC, source: MAC, vlan: 0, ethertype: 0, payload: 14 };
         set(&rules, 0, MAC, 7).unwrap();
-        rules.judge(&headers, 7, 0, |_, _| ()).unwrap();
+        rules.judge(&headers, || 7, 0, |_, _| ()).unwrap();
         set(&rules, 0, MAC, 7).unwrap();
         assert_eq!(hits(&rules), 2);
         set(&rules, 0, MAC, 8).unwrap();
