@@ -37,9 +37,8 @@ fn check(data: &[u8]) {
             assert_eq!((received, drops.get(Drop::CarriageMalformed)), (Received::Nothing, malformed + 1));
             continue;
         };
-        if let [2, 0, ..] = parsed.payload
-            && let Some((header, piece)) = PieceHeader::parse(parsed.payload)
-        {
+        let piece = parsed.payload.starts_with(&[2, 0]).then(|| PieceHeader::parse(parsed.payload)).flatten();
+        if let Some((header, piece)) = piece {
             came.entry((header.number, header.count, header.index)).or_default().push(piece.to_vec());
         }
         match received {

@@ -10,14 +10,10 @@ ipop_fuzz::target!(check);
 const LINES: usize = 21;
 
 fn check(data: &[u8]) {
-    if let Ok(map) = TextMap::parse(data)
-        && let Ok(description) = Description::from_map(&map)
-    {
+    if let Ok(Ok(description)) = TextMap::parse(data).map(|map| Description::from_map(&map)) {
         promises(&description);
     }
-    if let Ok(text) = std::str::from_utf8(data)
-        && let Ok(description) = Description::from_sdp(text)
-    {
+    if let Ok(Ok(description)) = std::str::from_utf8(data).map(Description::from_sdp) {
         promises(&description);
     }
 }
