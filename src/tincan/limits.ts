@@ -50,8 +50,9 @@ export const VERSION_BACKOFF_MS = 60_000;
  * for what is on its way: a queue of a slow line.
  */
 export const FORMER_MS = 5_000;
-/** A link that came up, or moved, is not moved again so soon: no more than one former link, and no circles. */
+/** A link that came up, or moved, is not moved again so soon: no more than one former link. Doubled up to the cap while it goes on. */
 export const MOVE_REST_MS = 5_000;
+export const MOVE_REST_CAP_MS = 600_000;
 /** How long a path that moved or fell silent is a reason to leave it: a path that is gone is a lost link by then. */
 export const MOVE_WISH_MS = 60_000;
 /** After addresses of this node changed: they come and go in steps (old one off, new one on, route). */

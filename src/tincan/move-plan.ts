@@ -4,11 +4,18 @@
 
 import type {Millis} from '../base/time.ts';
 import {backoffMs} from './backoff.ts';
-import {MOVE_REST_MS, MOVE_WISH_MS, RELAY_TRY_CAP_MS, RELAY_TRY_MS, RELAY_TRY_TURN_MS} from './limits.ts';
+import {
+  MOVE_REST_CAP_MS,
+  MOVE_REST_MS,
+  MOVE_WISH_MS,
+  RELAY_TRY_CAP_MS,
+  RELAY_TRY_MS,
+  RELAY_TRY_TURN_MS,
+} from './limits.ts';
 
 /** Why a link is to move. */
 export interface MoveReason {
-  /** peer-moved, silent: as native says (ipop.h); readdressed: an address of ours is gone; relay: a direct path is wanted. */
+  /** peer-moved, silent: as native says (ipop.h); readdressed: our address has changed; relay: a direct path is wanted. */
   readonly code: 'peer-moved' | 'silent' | 'readdressed' | 'relay' | 'peer';
   /** In words, after "moving to a new path: ". */
   readonly text: string;
@@ -19,6 +26,9 @@ const RELAY: MoveReason = {code: 'relay', text: 'the link goes by a relay, a dir
 export class MovePlan {
   readonly #random: () => number;
   readonly #isFirst: boolean;
+  #settledAt: Millis = 0;
+  /** How long it stays on its path; longer each time it moves soon again, or a wrong sign would have it move for ever. */
+  #rest = MOVE_REST_MS;
   #restsUntil: Millis = 0;
   #wish: {readonly reason: MoveReason; readonly until: Millis} | undefined;
   /** The link may look for a direct path. */
@@ -39,8 +49,11 @@ export class MovePlan {
   }
 
   /** The link came up, or moved. `seeksDirect`: it goes by a relay, and the peer can move a link without a break. */
-  settle(seeksDirect: boolean, now: Millis): void {
-    this.#restsUntil = now + MOVE_REST_MS;
+  settle(seeksDirect: boolean, hasMoved: boolean, now: Millis): void {
+    const isSoon = hasMoved && now - this.#settledAt < MOVE_WISH_MS + this.#rest;
+    this.#rest = isSoon ? Math.min(MOVE_REST_CAP_MS, 2 * this.#rest) : MOVE_REST_MS;
+    this.#settledAt = now;
+    this.#restsUntil = now + this.#rest;
     this.#wish = undefined;
     this.#failures = 0;
     this.#relayTries = 0;

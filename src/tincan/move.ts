@@ -49,6 +49,7 @@ export class Move {
 
   /** Native says that the link's path is gone or going. The larger id waits for the other's offer a little, as ever. */
   handleMoved(code: string, text: string, now: Millis): void {
+    if (code === 'readdressed') return this.#wish({code, text}, READDRESS_MS, now);
     if (code !== 'peer-moved' && code !== 'silent') return;
     this.#wish({code, text}, this.#isFirst ? 0 : OFFER_WAIT_MS, now);
   }
@@ -142,7 +143,7 @@ export class Move {
     if (this.#former) this.closeFormer(this.#former.port);
     this.#deps.emit({type: 'port-replaced', peer: this.#peer, from, to: attempt.port});
     this.#former = {port: from, closeAt: now + FORMER_MS};
-    this.settle(attempt, now);
+    this.#settle(attempt, true, now);
     const {local, remote} = attempt.info ?? {};
     this.#deps.log('info', `moved to a new path, ${local} to ${remote}: ${reason?.text}`);
     return attempt;
@@ -155,9 +156,9 @@ export class Move {
     return attempt;
   }
 
-  /** The link came up, or moved. */
-  settle({info, canMove}: Attempt, now: Millis): void {
-    this.#plan.settle(info !== undefined && isRelayed(info) && canMove, now);
+  /** The link came up. */
+  settle(link: Attempt, now: Millis): void {
+    this.#settle(link, false, now);
   }
 
   /** The attempt beside came to nothing. */
@@ -228,6 +229,10 @@ export class Move {
   #isWell({port}: Attempt): boolean {
     const info = port === undefined ? undefined : this.#deps.infoOf(port);
     return info !== undefined && !isRelayed(info) && info.silentMs < HEARD_MS;
+  }
+
+  #settle({info, canMove}: Attempt, hasMoved: boolean, now: Millis): void {
+    this.#plan.settle(info !== undefined && isRelayed(info) && canMove, hasMoved, now);
   }
 
   #wish(reason: MoveReason, delayMs: Millis, now: Millis): void {

@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use ipop_base::Drop;
-use ipop_datapath::{OUT_DROP, OUT_FLOOD, OUT_RULES};
+use ipop_datapath::{MemoryPort, OUT_DROP, OUT_FLOOD, OUT_RULES};
 
 #[test]
 fn two_hosts_talk_after_one_question_for_each_address() {
@@ -288,4 +288,43 @@ fn rules_name_ports_vlans_and_outs_that_exist() {
     table.switch.rule_set(host(1), 0, OUT_FLOOD).unwrap();
     table.switch.rule_delete(host(1), 0).unwrap();
     assert!(table.rules().is_empty());
+}
+
+#[test]
+fn while_a_port_takes_anothers_place_no_frame_is_lost_doubled_or_asked_about() {
+    let table = Table::new();
+    let (lan, old, new) = (table.lan(), table.link(), table.link());
+    table.bind(host(1), &lan);
+    (2..50).for_each(|n| table.bind(host(n), &old));
+    table.switch.rule_set(BROADCAST, 0, OUT_FLOOD).unwrap();
+    table.switch.stand_in(new.port(), old.port()).unwrap();
+    let way = |from: &MemoryPort, to: Mac, source: Mac| from.write(&frame(to, source, b"x")).unwrap();
+    std::thread::scope(|scope| {
+        let switch = &table.switch;
+        let (started, halfway) = std::sync::mpsc::channel();
+        for port in [&old, &new] {
+            let started = started.clone();
+            scope.spawn(move || {
+                for round in 0..400u16 {
+                    way(port, host(1), host(2 + round % 48));
+                    if round == 50 {
+                        started.send(()).unwrap();
+                    }
+                }
+            });
+        }
+        (0..2).for_each(|_| halfway.recv().unwrap());
+        switch.stand_in(old.port(), new.port()).unwrap();
+    });
+    assert_eq!(taken(&lan).len(), 800);
+    assert_eq!(table.decide(), 0);
+    way(&lan, BROADCAST, host(1));
+    way(&lan, host(7), host(1));
+    assert_eq!((taken(&old).len(), taken(&new).len()), (0, 2));
+    assert!(table.switch.remove_port(old.port()));
+    way(&lan, host(7), host(1));
+    assert_eq!(taken(&new).len(), 1);
+    let wrong = |port, of| table.switch.stand_in(port, of).unwrap_err().errno;
+    assert_eq!(wrong(new.port(), lan.port()), libc::EINVAL);
+    assert_eq!(wrong(new.port(), old.port()), libc::ENOENT);
 }
