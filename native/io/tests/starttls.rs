@@ -177,7 +177,7 @@ fn silence_before_tls_ends_in_time() {
     let (code, text) = Client::open(server.port, &good().0.pem(), 300).failure();
     assert_eq!(code, "timeout");
     assert!(text.contains("no answer to STARTTLS"), "{text}");
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 }
 
 #[test]
