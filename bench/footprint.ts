@@ -8,7 +8,7 @@ import {pool, until} from '../tests/lab/wait.ts';
 import {startSwarm, type SwarmNode, type ThreadUse} from './swarm.ts';
 
 /** For every few nodes that come; the last of a mesh of 65 make 64 links each. */
-const LINK_MS = 120_000;
+const LINK_MS = 300_000;
 /** After the last link is up: path MTU probes, ARP, and the last candidates have come to their end. */
 const SETTLE_MS = 20_000;
 const COUNTED_MS = 10_000;
@@ -33,6 +33,9 @@ function told(node: SwarmNode): string {
   return `${rss} MB (${anonymous} of no file; ${peak} at most)`;
 }
 
+/** Each server has a log of its own. */
+let serial = 0;
+
 interface Received {
   readonly bytes: number;
   readonly bits_per_second: number;
@@ -40,13 +43,15 @@ interface Received {
 
 /** Sends so many bytes by TCP; resolves with what has arrived, which lacks what was in buffers when iperf3 ended the stream. */
 async function send(from: SwarmNode, to: SwarmNode, bytes: number, reverse: boolean): Promise<Received> {
-  const server = to.ns.spawn('iperf3', ['iperf3', '-s', '-1', '--forceflush']);
+  const server = to.ns.spawn(`iperf3-${serial++}`, ['iperf3', '-s', '-1', '--forceflush']);
   try {
     await server.waitLog(/Server listening/g, 10_000);
     const argv = ['iperf3', '-c', to.address, '-n', `${bytes}`, '-J', '--connect-timeout', '10000'];
     const timeoutMs = 30_000 + bytes / 5_000; // 5 MB/s at least
     const out = await from.ns.runOk([...argv, ...(reverse ? ['-R'] : [])], {timeoutMs});
-    return (JSON.parse(out) as {end: {sum_received: Received}}).end.sum_received;
+    const {error, end} = JSON.parse(out) as {error?: string; end: {sum_received?: Received}};
+    if (!end.sum_received) throw new Error(`iperf3 to ${to.ns.label}: ${error ?? 'nothing arrived'}`);
+    return end.sum_received;
   } finally {
     await server.kill();
   }

@@ -159,6 +159,13 @@ async function waitLinks(node: SwarmNode, links: number, limitMs: number): Promi
   try {
     await until(`${links} links of ${node.ns.label} by express`, limitMs, isReady, POLL_MS);
   } catch (error) {
-    throw new Error(`${(error as Error).message}; up are ${last === undefined ? 0 : linksUp(last)}`);
+    const told = (last?.networks ?? []).flatMap(({xmpp, peers}) => [
+      `XMPP ${xmpp.state}`,
+      ...peers
+        .filter(({state}) => state !== 'up')
+        .map((peer) => `${peer.name} ${peer.state} (${peer.error?.text ?? ''})`),
+    ]);
+    const up = last === undefined ? 0 : linksUp(last);
+    throw new Error([`${(error as Error).message}; up are ${up}`, ...told].join('\n  '));
   }
 }

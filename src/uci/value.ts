@@ -73,7 +73,7 @@ export function oneOf<const T extends string>(...values: readonly T[]): ValueTyp
 export const jid: ValueType<string> = {
   allowed: 'a JID without resource, as name@example.org',
   parse(value) {
-    const [, local = '', domain = ''] = /^([^@/\s"&':<>]{1,255})@([^@/\s]+)$/.exec(value) ?? [];
+    const [, local = '', domain = ''] = /^([^@/\s"&':<>\p{Cc}\p{Cs}]{1,255})@([^@/\s]+)$/u.exec(value) ?? [];
     return local && isHost(domain) ? `${local}@${domain}`.toLowerCase() : undefined;
   },
 };
@@ -133,7 +133,7 @@ export const turnServer: ValueType<string> = {
     'turn:user:password@host:port (port 3478 when left out), with : @ / and % in user and password written as %3A %40 %2F %25',
   parse(value) {
     const [, user, password, rest = ''] =
-      /^turn:((?:[^:@/%\s]|%[0-9a-fA-F]{2})+):((?:[^:@/%\s]|%[0-9a-fA-F]{2})+)@(.+)$/.exec(value) ?? [];
+      /^turn:((?:[^:@/%\s\p{Cc}]|%[0-9a-fA-F]{2})+):((?:[^:@/%\s\p{Cc}]|%[0-9a-fA-F]{2})+)@(.+)$/u.exec(value) ?? [];
     const server = parseHostPort(rest, STUN_PORT);
     return server && `turn:${user}:${password}@${writeHostPort(server)}`;
   },

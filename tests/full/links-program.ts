@@ -10,7 +10,7 @@
 import {readdirSync, readFileSync} from 'node:fs';
 import {setTimeout as sleep} from 'node:timers/promises';
 import koffi from 'koffi';
-import {hex} from '../../src/base/bytes.ts';
+import {hex, utf8} from '../../src/base/bytes.ts';
 import {RecordReader} from '../../src/native/codec.ts';
 import {OUT_FLOOD, type NativeEvent, type PortId, type SwitchId} from '../../src/native/datapath.ts';
 import {Native} from '../../src/native/native.ts';
@@ -40,7 +40,7 @@ const SETTLE_MS = 20_000;
 const QUIET_MS = 1_500;
 const BROADCAST = 'ffffffffffff';
 const HOST = '020000000001';
-const GOODBYE = new Uint8Array([1, 2, 3]);
+const GOODBYE = utf8('{"type":"bye"}');
 
 // mallinfo2(3) of glibc.
 const FIELDS = [

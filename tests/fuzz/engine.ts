@@ -14,7 +14,7 @@ export interface Task {
   readonly corpus: readonly Uint8Array[];
   readonly seconds: number;
   readonly seed: number;
-  /** The number of the input that is checked, its length and its bytes: for the one who watches. */
+  /** How many checks there were, the length of the input of this one, and its bytes: for the one who watches. */
   readonly now: SharedArrayBuffer;
 }
 
@@ -33,6 +33,10 @@ export const DEFAULT_MAX = 2048;
 const DEFAULT_LIMIT_MS = 100;
 /** Pairs of compared strings that are remembered. */
 const COMPARED = 64;
+/** Bytes that are worth trying to do without. */
+const LEAST_CUT = 8;
+/** For all inputs together. */
+const SHORTEN_MS = 30_000;
 /** Inputs between two looks at the clock. */
 const TURN = 64;
 
@@ -87,10 +91,6 @@ class Search {
 
   async #try(input: Uint8Array): Promise<void> {
     this.#inputs++;
-    this.#bytes.set(input.subarray(0, this.#bytes.length));
-    this.#counter[1] = input.length;
-    Atomics.store(this.#counter, 0, this.#inputs);
-    this.#hits.fill(0);
     const limit = this.#target.limitMs ?? DEFAULT_LIMIT_MS;
     let {ms: fastest, broken} = await this.#check(input);
     // The first time compiles, and any time may collect garbage: only what is slow each time is slow.
@@ -102,6 +102,10 @@ class Search {
   }
 
   async #check(input: Uint8Array): Promise<{ms: number; broken: string | undefined}> {
+    this.#bytes.set(input.subarray(0, this.#bytes.length));
+    this.#counter[1] = input.length;
+    Atomics.add(this.#counter, 0, 1);
+    this.#hits.fill(0);
     const start = cpuMs();
     try {
       // A copy: what keeps or changes its input must not reach the corpus.
@@ -128,13 +132,37 @@ class Search {
   }
 
   async #fewest(): Promise<Uint8Array[]> {
-    this.#seen.fill(0);
+    const seen = new Uint8Array(this.#seen.length);
     const fewest: Uint8Array[] = [];
+    const end = performance.now() + SHORTEN_MS;
     for (const input of [...this.#corpus].sort((a, b) => a.length - b.length)) {
-      this.#hits.fill(0);
-      if ((await this.#check(input)).broken === undefined && this.#isNew()) fewest.push(input);
+      const wanted = (await this.#bits(input))?.map((bits, place) => bits & ~(seen[place] as number));
+      if (!wanted?.some((bits) => bits > 0)) continue;
+      const short = performance.now() < end ? await this.#shortest(input, wanted) : input;
+      (await this.#bits(short))?.forEach((bits, place) => (seen[place] = (seen[place] as number) | bits));
+      fewest.push(short);
     }
     return fewest;
+  }
+
+  /** The input without the pieces that it does not need to reach what is wanted. */
+  async #shortest(input: Uint8Array, wanted: Uint8Array): Promise<Uint8Array> {
+    let short = input;
+    for (let size = input.length >> 1; size >= LEAST_CUT; size >>= 1) {
+      for (let at = 0; at < short.length;) {
+        const cut = Uint8Array.from([...short.subarray(0, at), ...short.subarray(at + size)]);
+        const bits = await this.#bits(cut);
+        if (bits && wanted.every((one, place) => (one & ~(bits[place] as number)) === 0)) short = cut;
+        else at += size;
+      }
+    }
+    return short;
+  }
+
+  /** What an input reaches: for each place the bit of its hits. Undefined when it breaks a promise. */
+  async #bits(input: Uint8Array): Promise<Uint8Array | undefined> {
+    if ((await this.#check(input)).broken !== undefined) return undefined;
+    return Uint8Array.from(this.#hits, (hits) => (hits > 0 ? bucket(hits) : 0));
   }
 
   #compare(a: unknown, b: unknown): boolean {

@@ -13,7 +13,7 @@ const FLAGS = [
     (option) => `-Cllvm-args=-sanitizer-coverage-${option}`,
   ),
 ].join(' ');
-const MAX_BYTES = 2048;
+const MAX_BYTES = 1024;
 /** Of one input; the largest real ones take a millisecond. */
 const TIMEOUT_SEC = 5;
 const MEMORY_MB = 1024;

@@ -16,10 +16,10 @@ const HANDED_OVER_MS = 1_200;
 const RING = {files: 2, megabytes: 8} as const;
 const RING_SNAP_BYTES = 192;
 /**
- * Everything but the frames of links: no SRTP (RFC 7983: first byte 128 to 191), alone or in TURN's ChannelData. All that makes and ends links is
- * left: STUN, TURN, DTLS, XMPP.
+ * Everything but the frames of links: no SRTP and no sealed datagrams (RFC 7983: first byte 128 and above), alone or in TURN's ChannelData. All
+ * that makes and ends links is left: STUN, TURN, DTLS, XMPP.
  */
-export const SIGNALS = 'not (udp and (udp[8] & 0xc0 = 0x80 or (udp[8] & 0xf0 = 0x40 and udp[12] & 0xc0 = 0x80)))';
+export const SIGNALS = 'not (udp and (udp[8] >= 0x80 or (udp[8] & 0xf0 = 0x40 and udp[12] >= 0x80)))';
 
 /** Keeps the last megabytes that crossed a point, for whoever wants to see them afterwards. Costs next to nothing. */
 export class Recorder {

@@ -27,9 +27,7 @@ pub fn run(engine: &Engine, signals: &Signals) -> u8 {
         }
         let listening = engine.shared.on_record.borrow().is_some();
         let ready = wait(engine, signals, listening, records.waiting());
-        if ready.signal
-            && let Some(signal) = signals.take()
-        {
+        if let Some(signal) = ready.signal.then(|| signals.take()).flatten() {
             deliver_signal(engine, signal);
         }
         if let Some(callback) = engine.shared.take_due_timer().filter(|_| running(engine)) {

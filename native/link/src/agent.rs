@@ -275,9 +275,10 @@ unsafe extern "C" fn on_candidate(_: c_int, candidate: *const c_char, _: *const 
 }
 
 unsafe extern "C" fn on_gathering(_: c_int, state: rtc::rtcGatheringState, pointer: *mut c_void) {
-    if state == rtc::rtcGatheringState_RTC_GATHERING_COMPLETE
-        && let Some(link) = find(pointer)
-    {
+    if state != rtc::rtcGatheringState_RTC_GATHERING_COMPLETE {
+        return;
+    }
+    if let Some(link) = find(pointer) {
         link.on_gathered();
     }
 }

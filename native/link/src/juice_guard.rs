@@ -102,6 +102,9 @@ pub unsafe extern "C" fn __wrap_juice_create(config: *const c_void) -> *mut c_vo
         unsafe { __real_juice_destroy(agent) };
         return std::ptr::null_mut();
     }
+    if !agent.is_null() {
+        juice_socket::remember(agent.addr());
+    }
     agent
 }
 

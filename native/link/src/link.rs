@@ -31,7 +31,7 @@ use crate::candidate::Candidate;
 use crate::carriage::{Receiver, Sender};
 use crate::express::{Control as ExpressControl, Express, Settings, Surroundings};
 use crate::inbound::{Inbound, InboundReader};
-use crate::juice_socket::{self, Route};
+use crate::juice_socket::{self, Batch, Route};
 use crate::report::{Report, Silence};
 use crate::sdp::{Description, MAX_MESSAGE};
 use crate::shape::{Arrivals, Inward, Shape};
@@ -61,8 +61,10 @@ const IDLE_TICK_MS: u64 = 60_000;
 const HELD_TICK_MS: u64 = 50;
 /// How often the way of the link's media is asked for while it is not known.
 const ROUTE_RETRY_MS: u64 = 1_000;
-/// Messages of the peer's key exchange that wait until this side begins with its own.
-const MAX_EARLY: usize = 4;
+/// Messages of the peer's key exchange that may wait: one exchange has three.
+const MAX_EXCHANGE: usize = 16;
+/// The longest of them has 38 bytes.
+const MAX_EXCHANGE_LEN: usize = 64;
 
 const TRACK_OPEN: u8 = 1;
 const CHANNEL_OPEN: u8 = 2;
@@ -126,16 +128,23 @@ pub struct Link {
     reported: Mutex<Option<Report>>,
     /// Our report, until somebody sends it.
     report_due: Mutex<Option<Report>>,
-    sender: Mutex<Sender>,
+    sender: Mutex<Outgoing>,
+    /// Something waits in `Outgoing::batch`, or did a moment ago.
+    holds_back: AtomicBool,
     receiver: Mutex<Receiver>,
     inbound: Arc<Inbound>,
     inbound_token: Mutex<Option<Token>>,
     /// Where our media went last; None: nowhere yet.
     route: Mutex<Option<Route>>,
-    route_asked_ms: AtomicU64,
+    /// When to ask for it, while it is not known.
+    route_due_ms: AtomicU64,
     in_trains: AtomicBool,
     express: OnceLock<Arc<Express>>,
-    keying: Mutex<Keying>,
+    /// Once both sides know that they want it.
+    keying: Mutex<Option<Box<ExpressControl>>>,
+    /// Messages of the peer's key exchange, until `tick`. A lock of its own: libdatachannel's threads must not wait for `keying`, which is
+    /// held over a sending.
+    exchange: Mutex<Vec<Vec<u8>>>,
     signal: Mutex<Signal>,
     control: Mutex<Control>,
     pair: Mutex<Option<(Candidate, Candidate)>>,
@@ -164,17 +173,12 @@ struct Signal {
     released: bool,
 }
 
-/// The express carriage's control, once both sides know that they want it.
-enum Keying {
-    /// Not yet: what the peer said already.
-    Early(Vec<Vec<u8>>),
-    Running(Box<ExpressControl>),
-}
-
-impl std::fmt::Debug for Keying {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Keying")
-    }
+/// The sending side of the SRTP carriage.
+#[derive(Debug)]
+struct Outgoing {
+    carriage: Sender,
+    /// Packets that wait for `flush`.
+    batch: Batch,
 }
 
 /// Messages of the peer.
@@ -273,15 +277,17 @@ impl Link {
             exhausted: AtomicBool::new(false),
             reported: Mutex::default(),
             report_due: Mutex::default(),
-            sender: Mutex::new(Sender::new(random, may_change_ssrc)),
+            sender: Mutex::new(Outgoing { carriage: Sender::new(random, may_change_ssrc), batch: Batch::default() }),
+            holds_back: AtomicBool::new(false),
             receiver: Mutex::new(Receiver::new(0)),
             inbound: Arc::new(Inbound::new()?),
             inbound_token: Mutex::default(),
             route: Mutex::default(),
-            route_asked_ms: AtomicU64::new(0),
+            route_due_ms: AtomicU64::new(0),
             in_trains: AtomicBool::new(false),
             express: OnceLock::new(),
-            keying: Mutex::new(Keying::Early(Vec::new())),
+            keying: Mutex::default(),
+            exchange: Mutex::default(),
             signal: Mutex::default(),
             control: Mutex::default(),
             pair: Mutex::default(),
@@ -326,13 +332,10 @@ impl Link {
             clock: self.epoch,
         };
         let mut keying = lock(&self.keying);
-        let Keying::Early(early) = &mut *keying else {
+        if keying.is_some() {
             return Err(Error::new(libc::EALREADY, format!("link {} has begun with express already", self.handle)));
-        };
-        let early = std::mem::take(early);
-        let mut control = Box::new(ExpressControl::new(around, settings));
-        early.iter().for_each(|message| control.message(message));
-        *keying = Keying::Running(control);
+        }
+        *keying = Some(Box::new(ExpressControl::new(around, settings)));
         drop(keying);
         self.timer.wake();
         Ok(())
@@ -478,14 +481,14 @@ impl Link {
             map = map.put("local_gone", u8::from(local.kind == "host" && is_gone(local.address.ip())));
         }
         map = match &*lock(&self.keying) {
-            Keying::Running(control) => {
+            Some(control) => {
                 let (cipher, epoch) = control.cipher();
                 let map = map.put("carriage", if self.by_express().is_some() { "express" } else { "srtp" });
                 let map = map.put("carriage_why", control.why()).put("cipher", cipher).put("epoch", epoch);
                 map.put("datagram_bytes", control.size().unwrap_or(0))
                     .put("express_received", control.express().map_or(0, |express| express.received()))
             }
-            Keying::Early(_) => map.put("carriage", "srtp").put("carriage_why", "express was not asked for"),
+            None => map.put("carriage", "srtp").put("carriage_why", "express was not asked for"),
         };
         let (permille, is_throttled) = self.loss();
         map = map.put("loss_permille", permille.map_or(String::new(), |permille| permille.to_string()));
@@ -503,7 +506,7 @@ impl Link {
         if closed {
             self.port_lost();
             self.shape.forget(self.handle);
-            if let Keying::Running(control) = &mut *lock(&self.keying) {
+            if let Some(control) = &mut *lock(&self.keying) {
                 control.close();
             }
             let token = lock(&self.inbound_token).take();
@@ -533,13 +536,11 @@ impl Link {
         let phase = self.phase();
         let mut next = IDLE_TICK_MS;
         // Also when up: the first pair that works may be a relayed one, and the direct one needs these candidates.
-        if matches!(phase, Phase::Connecting | Phase::Up)
-            && !lock(&self.signal).released
-            && let Ok(slot) = self.agent.try_lock()
-        {
+        let may_release = || matches!(phase, Phase::Connecting | Phase::Up) && !lock(&self.signal).released;
+        if let Some(slot) = may_release().then(|| self.agent.try_lock().ok()).flatten() {
             self.release(&slot);
         }
-        if matches!(phase, Phase::Connecting | Phase::Up) && !lock(&self.signal).released {
+        if may_release() {
             next = HELD_TICK_MS;
         }
         if phase == Phase::Up {
@@ -573,12 +574,16 @@ impl Link {
         due = due.min(next);
         self.tick_breaker(loss, now);
         // When it is taken, a frame is on its way, and takes the reports along.
+        let had_route = lock(&self.route).is_some();
         match self.sender.try_lock() {
             Ok(mut sender) => {
-                self.take_report(&mut sender);
-                self.send_report(&mut sender, now);
+                self.take_report(&mut sender.carriage);
+                self.send_report(&mut sender.carriage, now);
             }
             Err(_) => due = due.min(now + HELD_TICK_MS),
+        }
+        if !had_route && lock(&self.route).is_some() {
+            due = now;
         }
         let is_young = now < self.up_ms.load(Ordering::Relaxed) + YOUNG_MS;
         let refresh_ms = if is_young { YOUNG_REFRESH_MS } else { PAIR_REFRESH_MS };
@@ -596,8 +601,8 @@ impl Link {
         let route = *lock(&self.route);
         match route {
             Some(route) if !self.in_trains.swap(true, Ordering::Relaxed) => juice_socket::read_in_trains(&route),
-            None if now >= self.route_asked_ms.load(Ordering::Relaxed) + ROUTE_RETRY_MS => {
-                self.route_asked_ms.store(now, Ordering::Relaxed);
+            None if now >= self.route_due_ms.load(Ordering::Relaxed) => {
+                self.route_due_ms.store(now + ROUTE_RETRY_MS, Ordering::Relaxed);
                 let report = lock(&self.receiver).report(now);
                 *lock(&self.report_due) = Some(report);
             }
@@ -611,13 +616,14 @@ impl Link {
     fn tick_express(&self, now: u64) -> (u64, (u64, u64)) {
         let (route, next) = self.tick_route(now);
         let mut keying = lock(&self.keying);
-        let Keying::Running(control) = &mut *keying else { return (next, (0, 0)) };
+        let Some(control) = &mut *keying else { return (next, (0, 0)) };
+        let messages = std::mem::take(&mut *lock(&self.exchange));
         if let Some(route) = route {
             control.routed(route);
         }
         let channel = self.channel.load(Ordering::Acquire);
         // What the channel has no room for is lost: the exchange repeats.
-        let due = control.tick(now, &mut |message| {
+        let due = control.tick(&messages, now, &mut |message| {
             let _ = agent::send(channel, message);
         });
         if let Some(express) = control.express() {
@@ -725,11 +731,15 @@ impl Link {
         let mut output = |packet: &[u8]| if agent::send(track, packet) { Ok(()) } else { Err(Drop::LinkClosed) };
         // Held over the sending, so that packets leave in the order of their sequence numbers.
         let mut sender = lock(&self.sender);
-        self.take_report(&mut sender);
-        let sent = juice_socket::held_back(&self.drops, self.shape.tos(), || sender.frame(frame, now, &mut output));
-        self.send_report(&mut sender, now);
-        self.ssrc_changes.store(sender.ssrc_changes() as u64, Ordering::Relaxed);
-        self.exhausted.store(sender.is_exhausted(), Ordering::Relaxed);
+        let Outgoing { carriage, batch } = &mut *sender;
+        self.take_report(carriage);
+        let tos = self.shape.tos();
+        let sent = juice_socket::held_back(batch, tos, || carriage.frame(frame, now, &mut output));
+        self.holds_back.store(true, Ordering::Release);
+        self.count_refused(batch);
+        self.send_report(carriage, now);
+        self.ssrc_changes.store(carriage.ssrc_changes() as u64, Ordering::Relaxed);
+        self.exhausted.store(carriage.is_exhausted(), Ordering::Relaxed);
         drop(sender);
         let packets = sent?;
         self.rtp_sent.fetch_add(packets, Ordering::Relaxed);
@@ -741,6 +751,11 @@ impl Link {
 /// What tests reach into.
 #[cfg(test)]
 impl Link {
+    /// The express carriage, open or not.
+    pub fn express_of(&self) -> Option<Arc<Express>> {
+        self.express.get().cloned()
+    }
+
     /// The track, to send garbage on.
     pub fn track_id(&self) -> i32 {
         self.track.load(Ordering::Acquire)
@@ -748,6 +763,6 @@ impl Link {
 
     /// A fresh sender that may change its SSRC, or not.
     pub fn replace_sender(&self, may_change_ssrc: bool) {
-        *lock(&self.sender) = Sender::new(random, may_change_ssrc);
+        lock(&self.sender).carriage = Sender::new(random, may_change_ssrc);
     }
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::RawFd;
+use std::slice::ChunksMut;
+use std::sync::OnceLock;
 
 use libc::{c_int, c_void};
 
@@ -106,6 +108,9 @@ pub fn send_train(fd: RawFd, bytes: &[u8], segment: usize, to: &Address, tos: u8
     message.msg_iovlen = 1;
     let mut length = 0;
     if segment < bytes.len() {
+        if !cuts_trains(fd) {
+            return Err(Refused::Train);
+        }
         length += control.put(length, libc::SOL_UDP, UDP_SEGMENT, &(segment as u16).to_ne_bytes());
     }
     if tos != 0 {
@@ -131,16 +136,33 @@ pub fn send_train(fd: RawFd, bytes: &[u8], segment: usize, to: &Address, tos: u8
     })
 }
 
-/// Sends a train, as single datagrams where there are no trains. Returns how many datagrams did not go.
-pub fn send_datagrams(fd: RawFd, bytes: &[u8], segment: usize, to: &Address, tos: u8) -> u64 {
+/// What did not go of several datagrams.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct NotSent {
+    pub datagrams: u64,
+    /// At least one of them for its length.
+    pub too_big: bool,
+}
+
+/// Sends a train, as single datagrams where there are no trains.
+pub fn send_datagrams(fd: RawFd, bytes: &[u8], segment: usize, to: &Address, tos: u8) -> NotSent {
     match send_train(fd, bytes, segment, to, tos) {
-        Ok(()) => 0,
-        Err(Refused::Train) => {
-            bytes.chunks(segment).filter(|datagram| send_train(fd, datagram, datagram.len(), to, tos).is_err()).count()
-                as u64
-        }
-        Err(_) => bytes.len().div_ceil(segment.max(1)) as u64,
+        Ok(()) => NotSent::default(),
+        Err(why) => without_train(fd, bytes, segment, to, tos, why),
     }
+}
+
+/// What is left to do with a train that was refused: datagrams go singly where that was the reason.
+pub fn without_train(fd: RawFd, bytes: &[u8], segment: usize, to: &Address, tos: u8, why: Refused) -> NotSent {
+    if why != Refused::Train {
+        let datagrams = bytes.len().div_ceil(segment.max(1)) as u64;
+        return NotSent { datagrams, too_big: why == Refused::TooBig };
+    }
+    let refused = bytes.chunks(segment).filter_map(|one| send_train(fd, one, one.len(), to, tos).err());
+    refused.fold(NotSent::default(), |sum, why| NotSent {
+        datagrams: sum.datagrams + 1,
+        too_big: sum.too_big || why == Refused::TooBig,
+    })
 }
 
 /// A received train.
@@ -148,12 +170,19 @@ pub fn send_datagrams(fd: RawFd, bytes: &[u8], segment: usize, to: &Address, tos
 pub struct Train {
     /// Bytes received.
     pub len: usize,
-    /// Bytes of each datagram but the last.
+    /// Bytes of each datagram but the last; at least 1.
     pub segment: usize,
     /// Who sent it.
     pub from: Address,
     /// DS field with ECN, the same for all its datagrams; 0 when it is not told.
     pub tos: u8,
+}
+
+impl Train {
+    /// Its datagrams, in the buffer it was received into; none when it was an empty one.
+    pub fn datagrams<'a>(&self, buffer: &'a mut [u8]) -> ChunksMut<'a, u8> {
+        buffer[..self.len].chunks_mut(self.segment)
+    }
 }
 
 /// Receives one train; WouldBlock when none waits.
@@ -173,7 +202,7 @@ pub fn receive_train(fd: RawFd, buffer: &mut [u8]) -> io::Result<Train> {
     let received = unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) };
     let len = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
     from.len = (message.msg_namelen as usize).min(Address::MAX) as u8;
-    let (mut segment, mut tos) = (len, 0);
+    let (mut segment, mut tos) = (len.max(1), 0);
     // SAFETY: the kernel has written whole control messages into `control`, and set their length; these macros stay within it.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
@@ -194,8 +223,32 @@ pub fn receive_train(fd: RawFd, buffer: &mut [u8]) -> io::Result<Train> {
 
 /// Lets the kernel join datagrams of one sender into trains. From now on all reading must be by `receive_train`. False on kernels without.
 pub fn receive_trains(fd: RawFd) -> bool {
-    set(fd, libc::SOL_UDP, UDP_GRO, 1)
+    !is_plain() && set(fd, libc::SOL_UDP, UDP_GRO, 1)
 }
+
+/// True when this kernel cuts trains. Older ones would send them as one long datagram.
+fn cuts_trains(fd: RawFd) -> bool {
+    static CUTS: OnceLock<bool> = OnceLock::new();
+    !is_plain()
+        && *CUTS.get_or_init(|| {
+            let mut value: c_int = 0;
+            let mut size = mem::size_of_val(&value) as libc::socklen_t;
+            // SAFETY: both outlive the call, which writes at most `size` bytes.
+            unsafe { libc::getsockopt(fd, libc::SOL_UDP, UDP_SEGMENT, (&raw mut value).cast(), &raw mut size) == 0 }
+        })
+}
+
+/// True when tests want this kernel to know no trains.
+fn is_plain() -> bool {
+    #[cfg(test)]
+    return PLAIN.load(std::sync::atomic::Ordering::Relaxed);
+    #[cfg(not(test))]
+    false
+}
+
+/// Makes this kernel one that knows no trains.
+#[cfg(test)]
+pub static PLAIN: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 /// Lets the kernel tell the DS field of what arrives, also of IPv4 on a socket for both.
 pub fn receive_tos(fd: RawFd) {
@@ -276,13 +329,25 @@ mod tests {
         while got.len() < bytes.len() {
             let train = receive_train(b.as_raw_fd(), &mut buffer).unwrap();
             assert_eq!(train.from.to_std(), Some(a.local_addr().unwrap()));
-            buffer[..train.len].chunks(train.segment).for_each(|datagram| {
+            train.datagrams(&mut buffer).for_each(|datagram| {
                 sizes.push(datagram.len());
                 got.extend_from_slice(datagram);
             });
         }
         assert_eq!((got, sizes), (bytes, vec![1000, 1000, 500]));
         assert_eq!(receive_train(b.as_raw_fd(), &mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn an_empty_datagram_is_a_train_without_datagrams() {
+        let (a, b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        assert!(receive_trains(b.as_raw_fd()));
+        a.send_to(&[], b.local_addr().unwrap()).unwrap();
+        a.send_to(&[1, 2, 3], b.local_addr().unwrap()).unwrap();
+        let mut buffer = vec![0; TRAIN_BUFFER];
+        let counts =
+            [(); 2].map(|()| receive_train(b.as_raw_fd(), &mut buffer).unwrap().datagrams(&mut buffer).count());
+        assert_eq!(counts, [0, 1]);
     }
 
     #[test]

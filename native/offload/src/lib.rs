@@ -6,6 +6,7 @@
 //! It stays so from tap to tap where it can: a [`Mark`] beside each frame says where it is.
 #![forbid(unsafe_code)]
 
+mod behead;
 pub mod checksum;
 mod cut;
 mod headers;
@@ -14,6 +15,7 @@ mod mark;
 mod template;
 mod vnet;
 
+pub use behead::behead;
 pub use cut::Cut;
 pub use headers::{Layout, Protocol};
 pub use join::Join;

@@ -7,7 +7,7 @@ use std::io::IoSlice;
 
 use common::*;
 use ipop_base::{Drop, Frame, VnetHeader};
-use ipop_offload::Mark;
+use ipop_offload::{Mark, behead};
 
 fn frame(vnet: VnetHeader, bytes: &[u8]) -> Frame<'_> {
     Frame { vnet, ..Frame::plain(bytes) }
@@ -229,4 +229,33 @@ fn what_fits_nowhere_is_left_to_the_caller() {
     }
     let whole = packet.bytes();
     assert_eq!(cut(&Frame::plain(&whole), packet.headers()), Ok(vec![(Mark::none(), whole.clone())]));
+}
+
+#[test]
+fn a_super_frame_without_its_first_segment_is_cut_into_the_others() {
+    for (v6, payload, size) in [(false, 1300 * 45 + 7, 1300), (true, 1301, 1300), (false, 100, 8), (true, 64_000, 1350)]
+    {
+        let packet = Packet { tags: vec![0x8100], flags: ACK | PSH | FIN, ..Packet::new(TCP, v6, payload) };
+        let (vnet, mut bytes) = packet.super_frame(size);
+        let mut all = cut(&frame(vnet, &bytes), 1444).unwrap();
+        let from = behead(&vnet, &mut bytes).unwrap();
+        all.remove(0);
+        assert!(cut(&frame(vnet, &bytes[from..]), 1444) == Ok(all), "{payload} bytes by {size}");
+    }
+}
+
+#[test]
+fn what_cannot_lose_a_segment_is_left_as_it_is() {
+    let (udp, one) = (Packet::new(UDP, false, 3000), Packet::new(TCP, false, 1000));
+    let whole = (one.open_vnet(), one.open_bytes());
+    for (vnet, mut bytes) in [udp.super_frame(1000), one.super_frame(1000), whole] {
+        let before = bytes.clone();
+        assert_eq!(behead(&vnet, &mut bytes), Err(Drop::Malformed));
+        assert_eq!(bytes, before);
+    }
+    let (vnet, bytes) = Packet::new(TCP, true, 9000).super_frame(1000);
+    for length in 0..bytes.len() {
+        let mut cut = bytes[..length].to_vec();
+        assert_eq!(behead(&vnet, &mut cut).is_ok(), length > bytes.len() - 8000, "{length} bytes");
+    }
 }

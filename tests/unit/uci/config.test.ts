@@ -182,9 +182,10 @@ test('hosts, ports, addresses and names are checked', (t) => {
   ])
     t.false(reads('pin', value), value);
   for (const value of ['turn:u:p@h', 'turn:u%3A:p%25@h:1']) t.true(reads('turn', value), value);
-  for (const value of ['turn:u@h', 'turn:u:p:q@h', 'turn:u:p%4@h', 'u:p@h', 'turn::p@h'])
+  for (const value of ['turn:u@h', 'turn:u:p:q@h', 'turn:u:p%4@h', 'u:p@h', 'turn::p@h', 'turn:u:\x1b@h'])
     t.false(reads('turn', value), value);
-  for (const value of ['a@b/c', '@b', 'a@', 'a b@c', 'a@b@c', 'b']) t.false(reads('jid', value), value);
+  for (const value of ['a@b/c', '@b', 'a@', 'a b@c', 'a@b@c', 'b', '\x01a@b', 'a\x7f@b'])
+    t.false(reads('jid', value), value);
   for (const value of ['etc', '/a/', '/', '//a', '/a\tb']) t.false(reads('ca_file', value), value);
   for (const value of ['.', '..', 'a/b', 'a:b', 'a b', 'sixteen-letters-']) t.false(reads('tap', value), value);
   for (const value of ['1279', '9001', '1e3', '+1500', '0x600']) t.false(reads('mtu', value), value);

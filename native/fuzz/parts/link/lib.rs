@@ -13,8 +13,6 @@ pub mod carriage;
 pub mod dtls_guard;
 #[path = "../../../link/src/fragment.rs"]
 pub mod fragment;
-#[path = "../../../link/src/mss.rs"]
-pub mod mss;
 #[path = "../../../link/src/report.rs"]
 pub mod report;
 #[path = "../../../link/src/rtp.rs"]

@@ -23,24 +23,34 @@ fn check(data: &[u8]) {
     let mut packets = 0;
     while !choices.done() && packets < 400 {
         packets += 1;
-        now += u64::from(choices.byte()) * 8;
+        // Mostly close together; now and then long enough for a frame to be given up.
+        now += match choices.byte() {
+            step @ 0..=239 => u64::from(step) / 8,
+            step => u64::from(step - 239) * 100,
+        };
         let packet = packet(&mut choices);
+        let mut copy = packet.clone();
         let malformed = drops.get(Drop::CarriageMalformed);
-        let (received, due) = receiver.packet(&packet, now, &drops);
+        let (received, due) = receiver.packet(&mut copy, now, &drops);
         assert!(!due || receiver.report_due(now));
         let Some(parsed) = check_rtp(&packet) else {
             assert_eq!((received, drops.get(Drop::CarriageMalformed)), (Received::Nothing, malformed + 1));
             continue;
         };
-        if let [2, 0, ..] = parsed.payload
-            && let Some((header, piece)) = PieceHeader::parse(parsed.payload)
-        {
+        let piece = parsed.payload.starts_with(&[2, 0]).then(|| PieceHeader::parse(parsed.payload)).flatten();
+        if let Some((header, piece)) = piece {
             came.entry((header.number, header.count, header.index)).or_default().push(piece.to_vec());
         }
         match received {
-            Received::Frame(frame) => {
+            Received::Frame(mark, frame) => {
                 assert!(frame.len() >= 14);
-                assert_eq!(&packet[14..], frame, "what follows kind and flags");
+                let head = if mark.is_none() { &[1, 0][..] } else { &[&[1, 1][..], &mark.bytes()].concat() };
+                let plain = [head, frame].concat();
+                let marked_as_none = [&[1, 1, 0, 0], &*frame].concat();
+                assert!(
+                    parsed.payload == plain || parsed.payload == marked_as_none,
+                    "what follows kind, flags and mark"
+                );
             }
             Received::Joined(frame) => {
                 let (header, _) = PieceHeader::parse(parsed.payload).expect("the piece that was missing");
@@ -100,8 +110,10 @@ fn packet(choices: &mut Choices<'_>) -> Vec<u8> {
         }
         _ => {
             let mut head = vec![2, 0, 0, 0, 0, 0, 0, 0];
-            let header = PieceHeader { number: u32::from(choices.byte() & 7), index: choices.byte() & 3, count: 2 };
-            PieceHeader { count: choices.one_of(&[2, 2, 3, 4, 64, 65]), ..header }.write(&mut head);
+            let count = choices.one_of(&[2, 3, 3, 4, 64, 65]);
+            let header =
+                PieceHeader { number: u32::from(choices.byte() & 3), index: choices.byte() % count.min(5), count };
+            header.write(&mut head);
             packet.extend(head);
             // Few lengths, so that pieces fit together, and contents that tell them apart.
             let length = choices.one_of(&[1, 2, 3, 700, 757, 1164, 1165]);

@@ -6,8 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 use ipop_base::{Drop, DropCounters, Frame};
 use ipop_fuzz::Choices;
-use ipop_link_parts::carriage::{Received, Receiver, Sender};
-use ipop_link_parts::mss;
+use ipop_link_parts::carriage::{ROOM, Received, Receiver, Sender};
 
 ipop_fuzz::target!(check);
 
@@ -32,8 +31,8 @@ fn check(data: &[u8]) {
         match sender.frame(&Frame::plain(&frame), now, &mut output) {
             Ok(packets) => {
                 assert_eq!(packets as usize, wire.len() - before);
-                assert_eq!(packets == 1, frame.len() <= mss::MAX_WHOLE);
-                *sent.entry(clamped(frame)).or_default() += 1;
+                assert_eq!(packets == 1, frame.len() <= ROOM);
+                *sent.entry(frame).or_default() += 1;
             }
             Err(why) => {
                 assert_eq!(wire.len(), before, "half a frame is on its way");
@@ -44,8 +43,8 @@ fn check(data: &[u8]) {
         now += u64::from(choices.byte() % 8) * 10;
         let deliver = choices.up_to(wire.len());
         let rest = wire.split_off(deliver);
-        for packet in std::mem::replace(&mut wire, rest) {
-            take(&mut receiver, &packet, now, &drops, &mut sent);
+        for mut packet in std::mem::replace(&mut wire, rest) {
+            take(&mut receiver, &mut packet, now, &drops, &mut sent);
         }
         if receiver.report_due(now) {
             sender.reported(&receiver.report(now));
@@ -55,9 +54,18 @@ fn check(data: &[u8]) {
 }
 
 /// Whole packets may come twice, as UDP may double them (SRTP's replay check is below); joined frames never do.
-fn take(receiver: &mut Receiver, packet: &[u8], now: u64, drops: &DropCounters, sent: &mut HashMap<Vec<u8>, usize>) {
+fn take(
+    receiver: &mut Receiver,
+    packet: &mut [u8],
+    now: u64,
+    drops: &DropCounters,
+    sent: &mut HashMap<Vec<u8>, usize>,
+) {
     match receiver.packet(packet, now, drops).0 {
-        Received::Frame(bytes) => assert!(sent.contains_key(bytes), "a frame that was not sent"),
+        Received::Frame(mark, bytes) => {
+            assert!(mark.is_none(), "a checksum is open that was not");
+            assert!(sent.contains_key(bytes), "a frame that was not sent");
+        }
         Received::Joined(bytes) => {
             let left = sent.get_mut(&bytes).expect("a frame that was not sent");
             *left = left.checked_sub(1).expect("a frame that came more often than it was sent");
@@ -77,11 +85,6 @@ fn frame(choices: &mut Choices<'_>) -> Vec<u8> {
     };
     let (start, step) = (choices.byte(), choices.byte() | 1);
     (0..length).map(|at| start.wrapping_add(step.wrapping_mul((at ^ at >> 8) as u8))).collect()
-}
-
-fn clamped(mut frame: Vec<u8>) -> Vec<u8> {
-    mss::clamp(&mut frame);
-    frame
 }
 
 fn disturb(choices: &mut Choices<'_>, wire: &mut Vec<Vec<u8>>) {

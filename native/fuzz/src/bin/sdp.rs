@@ -10,14 +10,10 @@ ipop_fuzz::target!(check);
 const LINES: usize = 21;
 
 fn check(data: &[u8]) {
-    if let Ok(map) = TextMap::parse(data)
-        && let Ok(description) = Description::from_map(&map)
-    {
+    if let Ok(Ok(description)) = TextMap::parse(data).map(|map| Description::from_map(&map)) {
         promises(&description);
     }
-    if let Ok(text) = std::str::from_utf8(data)
-        && let Ok(description) = Description::from_sdp(text)
-    {
+    if let Ok(Ok(description)) = std::str::from_utf8(data).map(Description::from_sdp) {
         promises(&description);
     }
 }
@@ -28,6 +24,9 @@ fn promises(description: &Description) {
     assert_eq!(sdp.matches('\n').count(), LINES, "{sdp}");
     assert_eq!(sdp.matches('\r').count(), LINES, "{sdp}");
     assert!(sdp.bytes().all(|byte| matches!(byte, b'\r' | b'\n' | b' '..=b'~')), "{sdp:?}");
+    // RFC 8839, 5.4: ice-char.
+    const ICE: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    assert!([&description.ufrag, &description.pwd].iter().all(|text| text.chars().all(|one| ICE.contains(one))));
     for (name, times) in [("a=fingerprint:", 1), ("a=setup:", 1), ("a=ice-ufrag:", 1), ("a=ice-pwd:", 1), ("m=", 2)] {
         assert_eq!(sdp.lines().filter(|line| line.starts_with(name)).count(), times, "{name}");
     }

@@ -8,20 +8,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use ipop_base::{DropCounters, FrameSink, Handle, Token, Worker};
-use ipop_express::{Action, Binding, Ciphers, Exchange, OpenKey, Params, Path, PathParams, Role, SealKey};
+use ipop_express::{Action, Binding, Ciphers, Exchange, Params, Path, PathParams, Replay, Role, SealKey};
 use ipop_queue::Meter;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::receiver::Receiver;
-use super::{Express, NewKeys, News, Sender};
+use super::{Epoch, Express, News, Sender};
 use crate::juice_socket::{Route, Taken};
 use crate::report::Silence;
 use crate::shape::Arrivals;
 use crate::udp::Address;
 use crate::workers::Timer;
 
-/// Messages of the peer that may wait: an exchange has three.
-const MAX_MESSAGES: usize = 16;
 /// While nothing is sent: ICE's own checks keep NATs open meanwhile.
 const IDLE_PROBE_MS: u64 = 15_000;
 /// How often is looked whether frames went by express.
@@ -62,12 +60,12 @@ pub struct Control {
     around: Surroundings,
     random: SystemRandom,
     exchange: Exchange,
-    messages: VecDeque<Vec<u8>>,
     /// Keys that came before the path was known.
-    early_open: Vec<(u8, OpenKey)>,
+    early_open: Vec<Epoch>,
     early_seal: Option<(u8, SealKey)>,
     route: Option<Route>,
     is_relayed: bool,
+    is_closed: bool,
     path: Option<Path>,
     express: Option<Arc<Express>>,
     token: Option<Token>,
@@ -131,11 +129,11 @@ impl Control {
             exchange: Exchange::new(settings.role, settings.binding, params, now),
             around,
             random: SystemRandom::new(),
-            messages: VecDeque::new(),
             early_open: Vec::new(),
             early_seal: None,
             route: None,
             is_relayed: false,
+            is_closed: false,
             path: None,
             express: None,
             token: None,
@@ -150,27 +148,20 @@ impl Control {
         }
     }
 
-    /// A message of the peer's exchange; too many are lost, as if it had not been answered.
-    pub fn message(&mut self, message: &[u8]) {
-        if self.messages.len() < MAX_MESSAGES {
-            self.messages.push_back(message.to_vec());
-        }
-        self.around.timer.wake();
-    }
-
     /// Media went there. Only a change of it is news: the peer may have moved on since.
     pub fn routed(&mut self, route: Route) {
         self.is_relayed = !route.is_direct;
         let known = |known: Route| known.fd == route.fd && known.to.is_same(&route.to);
-        if self.is_relayed || self.route.is_some_and(known) || self.fault.is_some() {
+        if self.is_relayed || self.is_closed || self.fault.is_some() || self.route.is_some_and(known) {
             return;
         }
-        let is_new_socket = self.route.is_none_or(|known| known.fd != route.fd);
         self.route = Some(route);
-        if is_new_socket {
-            self.take_socket(&route);
-        } else if let Some(express) = &self.express {
-            express.sender().redirect(route.to);
+        let Some(express) = self.express.clone() else { return self.take_socket(&route) };
+        let mut sender = express.sender();
+        // The peer's own datagrams may have said so before.
+        if !sender.to().is_same(&route.to) {
+            sender.redirect(route.to);
+            drop(sender);
             self.moved(&route.to);
         }
     }
@@ -222,10 +213,14 @@ impl Control {
         std::mem::take(&mut self.loss.news)
     }
 
-    /// Runs what is due. `send` sends a message on the control channel. Returns when to run again, on the link's clock.
-    pub fn tick(&mut self, now: u64, send: &mut dyn FnMut(&[u8])) -> u64 {
-        while let Some(message) = self.messages.pop_front() {
-            let actions = self.exchange.message(&message, now, &self.random);
+    /// Runs what is due. `messages` are those of the peer's exchange; `send` sends one on the control channel. Returns when to run again, on
+    /// the link's clock.
+    pub fn tick(&mut self, messages: &[Vec<u8>], now: u64, send: &mut dyn FnMut(&[u8])) -> u64 {
+        if self.is_closed {
+            return u64::MAX;
+        }
+        for message in messages {
+            let actions = self.exchange.message(message, now, &self.random);
             self.act(actions, send);
         }
         if let Some(express) = self.express.clone() {
@@ -243,8 +238,9 @@ impl Control {
         }
     }
 
-    /// Gives the socket back. Waits for the worker.
+    /// Gives the socket back, for good. Waits for the worker.
     pub fn close(&mut self) {
+        self.is_closed = true;
         if let Some(express) = &self.express {
             express.open.store(false, Ordering::Release);
             express.sender().resize(None);
@@ -255,8 +251,6 @@ impl Control {
     }
 
     fn take_socket(&mut self, route: &Route) {
-        self.seen = None;
-        self.close();
         let taken = match Taken::take(route) {
             Ok(taken) => Arc::new(taken),
             Err(error) => return self.fault = Some(error.text),
@@ -275,9 +269,9 @@ impl Control {
             open: AtomicBool::new(false),
             in_use: AtomicBool::new(false),
             sender: Mutex::new(sender),
-            keys: Mutex::new(NewKeys { opened: std::mem::take(&mut self.early_open), forgotten: Vec::new() }),
-            keys_version: AtomicU64::new(1),
+            epochs: Mutex::new(std::mem::take(&mut self.early_open)),
             received: AtomicU64::new(0),
+            asked_ms: AtomicU64::new(0),
             news: Mutex::default(),
         });
         let ingress = self.around.sink.clone().ingress(self.around.port);
@@ -337,7 +331,7 @@ impl Control {
                 Action::Send(message) => send(&message),
                 Action::Open(epoch, key) => match &self.express {
                     Some(express) => express.open_with(epoch as u8, key),
-                    None => self.early_open.push((epoch as u8, key)),
+                    None => self.early_open.push(Epoch { number: epoch as u8, key, replay: Replay::default() }),
                 },
                 Action::Seal(epoch, key) => {
                     self.unkeyed = None;
@@ -349,7 +343,7 @@ impl Control {
                 }
                 Action::Forget(epoch) => match &self.express {
                     Some(express) => express.forget(epoch as u8),
-                    None => self.early_open.retain(|(number, _)| *number != epoch as u8),
+                    None => self.early_open.retain(|early| early.number != epoch as u8),
                 },
                 Action::Refused(_) => self.around.drops.count(ipop_base::Drop::CarriageMalformed),
                 Action::Failed(text) => {
@@ -362,6 +356,12 @@ impl Control {
                 }
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Control")
     }
 }
 
@@ -392,8 +392,10 @@ fn probe(path: &mut Path, loss: &mut Loss, express: &Express, now: u64) -> Optio
             path.too_big(probe.size, now);
         }
     }
-    // Probes are not what asks for confirmation.
-    sender.take_sent();
+    // Probes are not what asks for confirmation; what they took along may have been too long.
+    if sender.take_sent().too_big {
+        path.too_big(sender.size(), now);
+    }
     sender.resize(path.size());
     let open = sender.is_open();
     drop(sender);

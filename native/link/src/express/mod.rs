@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use ipop_base::DropCounters;
-use ipop_express::OpenKey;
+use ipop_base::{Drop, DropCounters, Frame};
+use ipop_express::{OpenKey, Replay};
 
 use crate::juice_socket::Taken;
 use crate::report::Silence;
@@ -33,6 +33,8 @@ pub use sender::OVERHEAD;
 use sender::Sender;
 pub use settings::settings;
 
+/// Least time between two looks for newer keys because of datagrams of an unknown epoch: anyone can forge those.
+const UNKNOWN_MS: u64 = 1_000;
 /// Answers that may wait for the timer thread: a search for the size asks for eleven.
 const MAX_ANSWERS: usize = 64;
 
@@ -61,19 +63,20 @@ pub struct Express {
     /// Frames went this way since the control last looked, or it will look within a second.
     in_use: AtomicBool,
     sender: Mutex<Sender>,
-    keys: Mutex<NewKeys>,
-    /// How often keys came or went.
-    keys_version: AtomicU64,
+    /// What can be opened; the receiver holds it over a batch.
+    epochs: Mutex<Vec<Epoch>>,
     /// Datagrams opened.
     received: AtomicU64,
     news: Mutex<News>,
+    /// When `News::unknown_epoch` was last told.
+    asked_ms: AtomicU64,
 }
 
-/// Keys on their way to the receiver.
-#[derive(Default)]
-struct NewKeys {
-    opened: Vec<(u8, OpenKey)>,
-    forgotten: Vec<u8>,
+/// A key and what was opened with it.
+struct Epoch {
+    number: u8,
+    key: OpenKey,
+    replay: Replay,
 }
 
 /// What the receiver tells the control.
@@ -102,8 +105,35 @@ impl Express {
         lock(&self.sender)
     }
 
-    /// Frames went this way: after a while without, the path is confirmed soon.
-    pub fn used(&self) {
+    /// Takes a frame. LinkClosed: express is closed, or was a moment ago; the others as `Sender::frame`.
+    pub fn transmit(&self, frame: &Frame<'_>, tos: u8) -> Result<(), Drop> {
+        let mut sender = self.sender();
+        let taken = sender.frame(frame, tos);
+        let too_big = sender.is_too_big();
+        drop(sender);
+        if taken != Err(Drop::LinkClosed) {
+            self.used(too_big);
+        }
+        taken
+    }
+
+    /// Sends what was kept. False: the socket had no room for all of it.
+    pub fn flush(&self) -> bool {
+        let mut sender = self.sender();
+        sender.flush();
+        let (too_big, is_free) = (sender.is_too_big(), !sender.is_blocked());
+        drop(sender);
+        if too_big {
+            self.timer.wake();
+        }
+        is_free
+    }
+
+    /// Frames went this way: after a while without, the path is confirmed soon; and at once when it takes none so long.
+    fn used(&self, too_big: bool) {
+        if too_big {
+            self.timer.wake();
+        }
         if !self.in_use.load(Ordering::Relaxed) && !self.in_use.swap(true, Ordering::Relaxed) {
             self.timer.wake();
         }
@@ -137,8 +167,12 @@ impl Express {
     }
 
     fn ask_for_keys(&self) {
-        lock(&self.news).unknown_epoch = true;
-        self.timer.wake();
+        let now = self.now_ms();
+        if now >= self.asked_ms.load(Ordering::Relaxed) {
+            self.asked_ms.store(now + UNKNOWN_MS, Ordering::Relaxed);
+            lock(&self.news).unknown_epoch = true;
+            self.timer.wake();
+        }
     }
 
     /// The peer's newest datagram came from there: what goes to it goes there, too.
@@ -156,28 +190,26 @@ impl Express {
         std::mem::take(&mut lock(&self.news))
     }
 
-    fn keys_changed(&self, seen: u64) -> bool {
-        self.keys_version.load(Ordering::Acquire) != seen
+    fn open_with(&self, number: u8, key: OpenKey) {
+        let mut epochs = lock(&self.epochs);
+        epochs.retain(|epoch| epoch.number != number);
+        epochs.push(Epoch { number, key, replay: Replay::default() });
     }
 
-    fn open_with(&self, epoch: u8, key: OpenKey) {
-        let mut keys = lock(&self.keys);
-        keys.forgotten.retain(|forgotten| *forgotten != epoch);
-        keys.opened.push((epoch, key));
-        self.keys_version.fetch_add(1, Ordering::Release);
+    fn forget(&self, number: u8) {
+        lock(&self.epochs).retain(|epoch| epoch.number != number);
     }
 
-    fn forget(&self, epoch: u8) {
-        let mut keys = lock(&self.keys);
-        keys.opened.retain(|(opened, _)| *opened != epoch);
-        keys.forgotten.push(epoch);
-        self.keys_version.fetch_add(1, Ordering::Release);
+    /// Where datagrams go.
+    #[cfg(test)]
+    pub fn to(&self) -> std::net::SocketAddr {
+        self.sender().to().to_std().unwrap()
     }
 
-    fn take_keys(&self) -> (u64, Vec<(u8, OpenKey)>, Vec<u8>) {
-        let mut keys = lock(&self.keys);
-        let NewKeys { opened, forgotten } = std::mem::take(&mut *keys);
-        (self.keys_version.load(Ordering::Acquire), opened, forgotten)
+    /// Epochs that can be opened.
+    #[cfg(test)]
+    pub fn epochs(&self) -> Vec<u8> {
+        lock(&self.epochs).iter().map(|epoch| epoch.number).collect()
     }
 }
 

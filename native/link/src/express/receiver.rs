@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use ipop_base::{Drop, Frame, Ingress, Source};
-use ipop_express::{HEADER_LEN, OpenKey, Replay};
+use ipop_express::HEADER_LEN;
 use ipop_offload::{Join, Mark};
 use ipop_queue::{Ecn, receive};
 
 use super::sender::{ANSWER_LEN, ENTRY, KIND_ANSWER, KIND_FRAME, KIND_FRAMES, KIND_PIECE, KIND_PROBE, SEEN_ANSWER_LEN};
-use super::{Answer, Express};
+use super::{Answer, Epoch, Express, lock};
 use crate::fragment::{PieceHeader, Reassembly};
 use crate::udp::{self, Address, Train};
 
@@ -27,19 +27,10 @@ thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = RefCell::new(vec![vec![0; udp::TRAIN_BUFFER]; TRAINS]);
 }
 
-/// A key and what was opened with it.
-struct Epoch {
-    number: u8,
-    key: OpenKey,
-    replay: Replay,
-}
-
 /// The receiving side of one link. It lives in a worker.
 pub struct Receiver {
     express: Arc<Express>,
     ingress: Option<Box<dyn Ingress>>,
-    epochs: Vec<Epoch>,
-    keys_seen: u64,
     reassembly: Reassembly,
     /// The highest counter of the newest epoch: only who is ahead of it may move the link.
     newest: (u8, u64),
@@ -64,8 +55,6 @@ impl Receiver {
         Self {
             express,
             ingress: Some(ingress),
-            epochs: Vec::with_capacity(2),
-            keys_seen: 0,
             reassembly: Reassembly::default(),
             newest: (0, 0),
             last_from: None,
@@ -87,9 +76,9 @@ impl Receiver {
 
     fn batch(&mut self, buffers: &mut [Vec<u8>]) {
         let trains = self.receive(buffers);
-        if self.express.keys_changed(self.keys_seen) {
-            self.load_keys();
-        }
+        let express = self.express.clone();
+        // Over the whole batch: a key that is forgotten opens nothing afterwards.
+        let mut epochs = lock(&express.epochs);
         let Some(mut ingress) = self.ingress.take() else { return };
         let mut join = Join::new(ingress.takes_uso());
         let arrivals = self.express.arrivals.clone();
@@ -98,16 +87,18 @@ impl Receiver {
         for (buffer, train) in buffers.iter_mut().zip(trains) {
             let Some(train) = train else { break };
             self.outer = Ecn::of_tos(train.tos);
-            for datagram in buffer[..train.len].chunks_mut(train.segment) {
-                if datagram[0] < KIND_FRAME {
-                    self.express.taken.leave(datagram, &train.from);
+            for datagram in train.datagrams(buffer) {
+                if datagram[0] >= KIND_FRAME {
+                    self.datagram(datagram, &train.from, &mut epochs, &mut join, &mut done, &mut input);
+                } else if express.taken.leave(datagram, &train.from) {
                     done.left = true;
                 } else {
-                    self.datagram(datagram, &train.from, &mut join, &mut done, &mut input);
+                    express.drops.count(Drop::LinkFull);
                 }
             }
         }
         join.flush(&mut input);
+        drop(epochs);
         ingress.flush();
         self.ingress = Some(ingress);
         if done.left {
@@ -123,6 +114,7 @@ impl Receiver {
         &mut self,
         datagram: &'b mut [u8],
         from: &Address,
+        epochs: &mut [Epoch],
         join: &mut Join<'b>,
         done: &mut Done,
         input: &mut dyn FnMut(&Frame<'_>),
@@ -133,7 +125,7 @@ impl Receiver {
         };
         let counter = u64::from_be_bytes(header[4..].try_into().expect("eight bytes"));
         let number = header[1];
-        let Some(epoch) = self.epoch(number) else {
+        let Some(epoch) = epochs.iter_mut().find(|epoch| epoch.number == number) else {
             self.express.ask_for_keys();
             return self.express.drops.count(Drop::SealEpoch);
         };
@@ -210,25 +202,6 @@ impl Receiver {
                 drops.count(Drop::QueueEarly);
             }
             self.reassembly.recycle(whole);
-        }
-    }
-
-    /// The key of an epoch; keys that came meanwhile are looked at first.
-    fn epoch(&mut self, number: u8) -> Option<&mut Epoch> {
-        if !self.epochs.iter().any(|epoch| epoch.number == number) && self.express.keys_changed(self.keys_seen) {
-            self.load_keys();
-        }
-        self.epochs.iter_mut().find(|epoch| epoch.number == number)
-    }
-
-    #[cold]
-    fn load_keys(&mut self) {
-        let (seen, opened, forgotten) = self.express.take_keys();
-        self.keys_seen = seen;
-        self.epochs.retain(|epoch| !forgotten.contains(&epoch.number));
-        for (number, key) in opened {
-            self.epochs.retain(|epoch| epoch.number != number);
-            self.epochs.push(Epoch { number, key, replay: Replay::default() });
         }
     }
 

@@ -15,7 +15,7 @@ use ipop_queue::Ecn;
 
 use crate::fragment::{self, PieceHeader};
 use crate::juice_socket::Taken;
-use crate::udp::{self, Address, Refused};
+use crate::udp::{self, Address, NotSent, Refused};
 
 /// First byte of a datagram, by what it holds.
 pub const KIND_FRAME: u8 = 0xc0;
@@ -158,6 +158,11 @@ impl Sender {
         self.counter
     }
 
+    /// True when a datagram was too long since `take_sent`.
+    pub fn is_too_big(&self) -> bool {
+        self.sent.too_big
+    }
+
     /// What was sent since the last call.
     pub fn take_sent(&mut self) -> Sent {
         std::mem::take(&mut self.sent)
@@ -219,14 +224,14 @@ impl Sender {
         }
         self.mark(self.tos & !ECN);
         self.flush();
-        self.sent.too_big = false;
+        let before = std::mem::take(&mut self.sent.too_big);
         self.put(KIND_PROBE, usize::from(size) - OVERHEAD, |to| {
             to.fill(0);
             to[..4].copy_from_slice(&id.to_be_bytes());
             Mark::none()
         });
         self.send_train();
-        !std::mem::take(&mut self.sent.too_big)
+        !std::mem::replace(&mut self.sent.too_big, before)
     }
 
     /// Answers a probe of `size` bytes that came from `to`; `received` datagrams were opened so far.
@@ -380,19 +385,15 @@ impl Sender {
     /// Sends a train, or counts why it cannot go. False: not now.
     fn send(&mut self, train: &[u8], segment: usize, to: &Address, tos: u8) -> bool {
         let count = train.len().div_ceil(segment) as u64;
-        let refused = match udp::send_train(self.taken.fd(), train, segment, to, tos) {
-            Ok(()) => 0,
-            Err(Refused::TooBig) => {
-                self.sent.too_big = true;
-                count
-            }
-            Err(Refused::Train) => udp::send_datagrams(self.taken.fd(), train, segment, to, tos),
+        let not_sent = match udp::send_train(self.taken.fd(), train, segment, to, tos) {
+            Ok(()) => NotSent::default(),
             Err(Refused::Full) => return false,
-            Err(Refused::Other(_)) => count,
+            Err(why) => udp::without_train(self.taken.fd(), train, segment, to, tos, why),
         };
-        self.total += count - refused;
-        self.sent.datagrams += count - refused;
-        self.drops.add(Drop::LinkFull, refused);
+        self.sent.too_big |= not_sent.too_big;
+        self.total += count - not_sent.datagrams;
+        self.sent.datagrams += count - not_sent.datagrams;
+        self.drops.add(Drop::LinkFull, not_sent.datagrams);
         true
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use ipop_base::{Drop, Frame, Ingress, RecordType};
 use ipop_offload::Join;
 
-use super::{CHANNEL_OPEN, Keying, Link, MAX_EARLY, MAX_WAITING, Phase, TRACK_OPEN, lock};
+use super::{CHANNEL_OPEN, Link, MAX_EXCHANGE, MAX_EXCHANGE_LEN, MAX_WAITING, Phase, TRACK_OPEN, lock};
 use crate::agent;
 use crate::carriage::Received;
 use crate::sdp::Description;
@@ -166,12 +166,16 @@ impl Link {
     }
 
     fn on_exchange(&self, message: &[u8]) {
-        match &mut *lock(&self.keying) {
-            Keying::Running(control) => control.message(message),
-            Keying::Early(early) if early.len() < MAX_EARLY => early.push(message.to_vec()),
-            // The peer repeats it.
-            Keying::Early(_) => {}
+        if message.len() > MAX_EXCHANGE_LEN {
+            return self.drops.count(Drop::CarriageMalformed);
         }
+        let mut exchange = lock(&self.exchange);
+        // What is too much is repeated by the peer.
+        if exchange.len() < MAX_EXCHANGE {
+            exchange.push(message.to_vec());
+        }
+        drop(exchange);
+        self.timer.wake();
     }
 
     /// Packets of the track, in their order. On a worker.

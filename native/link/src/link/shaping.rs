@@ -11,7 +11,7 @@ use super::{Link, Phase, lock};
 use crate::carriage;
 use crate::carriage::Sender;
 use crate::express;
-use crate::juice_socket;
+use crate::juice_socket::Batch;
 use crate::shape::{Exit, wire_bytes};
 
 /// What a link in trouble carries beside TCP, which slows down by itself: name look-ups, neighbour discovery, a call.
@@ -63,15 +63,23 @@ impl Link {
     fn flush_carriages(&self) -> bool {
         let mut is_free = true;
         if let Some(express) = self.by_express() {
-            let mut sender = express.sender();
-            sender.flush();
-            is_free = !sender.is_blocked();
+            is_free = express.flush();
         }
-        if !juice_socket::flush() {
+        if self.holds_back.load(Ordering::Relaxed) && self.holds_back.swap(false, Ordering::AcqRel) {
+            let batch = &mut lock(&self.sender).batch;
+            batch.send();
+            self.count_refused(batch);
+        }
+        is_free && !self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Counts the packets for which the socket had no room.
+    pub(super) fn count_refused(&self, batch: &mut Batch) {
+        let refused = batch.take_refused();
+        if refused > 0 {
+            self.drops.add(Drop::LinkFull, refused);
             self.is_full.store(true, Ordering::Relaxed);
-            is_free = false;
         }
-        is_free
     }
 
     fn held(&self) -> Option<Arc<dyn Exit>> {
@@ -134,13 +142,10 @@ impl Exit for Link {
             return Err(Drop::LinkClosed);
         }
         if let Some(express) = self.by_express() {
-            match express.sender().frame(frame, self.shape.tos()) {
+            match express.transmit(frame, self.shape.tos()) {
                 // Closed a moment ago.
                 Err(Drop::LinkClosed) => {}
-                result => {
-                    express.used();
-                    return result;
-                }
+                result => return result,
             }
         }
         self.transmit_srtp(frame)
