@@ -139,6 +139,25 @@ const long: readonly Suite[] = [
     blocked: needsRoot ?? onX64,
     count: countTap,
   },
+  // Frames by the million, links by the hundred, paths that change for minutes.
+  {
+    name: 'frames',
+    command: [
+      'cargo',
+      'test',
+      '--release',
+      '--locked',
+      '--manifest-path',
+      'native/Cargo.toml',
+      '-p',
+      'ipop-link',
+      '--',
+      '--ignored',
+      '--test-threads=1',
+    ],
+    blocked: needsRoot,
+    count: countCargo,
+  },
   // Links and reloads by the thousand.
   {
     name: 'churn',

@@ -3,7 +3,7 @@
 
 import {createConnection} from 'node:net';
 import type {FdbEntryStatus, PeerStatus, Status} from '../../src/status/types.ts';
-import {groupOf, IpopNode} from '../lab/ipopd.ts';
+import {groupOf, IpopNode, type NodeOptions} from '../lab/ipopd.ts';
 import type {Proc} from '../lab/proc.ts';
 import type {Host} from '../lab/site.ts';
 import {until} from '../lab/wait.ts';
@@ -117,6 +117,8 @@ export class Watcher {
 export interface MeshOptions {
   /** Environment of a site's ipopd, by the site's name. */
   readonly env?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Options of every node's network. */
+  readonly options?: NodeOptions['options'];
 }
 
 /** A world's sites as one Ethernet. In the lab's three, office and boat meet directly, cabin by the relay. */
@@ -133,7 +135,12 @@ export class Mesh {
   /** Starts a node at each site and waits until all links are up. */
   static async up(world: World, options: MeshOptions = {}): Promise<Mesh> {
     const nodes = groupOf(world).map(
-      (node) => new IpopNode(world, node.site, {...node.options, env: options.env?.[node.name] ?? {}}),
+      (node) =>
+        new IpopNode(world, node.site, {
+          ...node.options,
+          env: options.env?.[node.name] ?? {},
+          ...(options.options && {options: {...node.options.options, ...options.options}}),
+        }),
     );
     const mesh = new Mesh(world, nodes);
     for (const node of nodes) node.start();

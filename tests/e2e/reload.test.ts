@@ -80,7 +80,7 @@ async function changeWork(t: ExecutionContext, {office, boat, work}: TwoLans): P
 
   const servers = {stun: [], turn: []};
   t.deepEqual(await reload(t, office, {...servers, main: {log_level: 'info', name: 'desk'}}), [
-    "network 'home': stun or turn: used from the next link try on",
+    "network 'home': stun, turn or carriage: used from the next link try on",
     'log_level: info',
     'name: desk; peers learn it with the next link',
   ]);

@@ -140,6 +140,8 @@ pub struct Link {
     route_due_ms: AtomicU64,
     in_trains: AtomicBool,
     express: OnceLock<Arc<Express>>,
+    #[cfg(test)]
+    srtp_only: AtomicBool,
     /// Once both sides know that they want it.
     keying: Mutex<Option<Box<ExpressControl>>>,
     /// Messages of the peer's key exchange, until `tick`. A lock of its own: libdatachannel's threads must not wait for `keying`, which is
@@ -286,6 +288,8 @@ impl Link {
             route_due_ms: AtomicU64::new(0),
             in_trains: AtomicBool::new(false),
             express: OnceLock::new(),
+            #[cfg(test)]
+            srtp_only: AtomicBool::new(false),
             keying: Mutex::default(),
             exchange: Mutex::default(),
             signal: Mutex::default(),
@@ -657,6 +661,10 @@ impl Link {
 
     /// The express carriage, while frames go by it.
     fn by_express(&self) -> Option<&Arc<Express>> {
+        #[cfg(test)]
+        if self.srtp_only.load(Ordering::Relaxed) {
+            return None;
+        }
         self.express.get().filter(|express| express.is_open())
     }
 
@@ -751,6 +759,11 @@ impl Link {
 /// What tests reach into.
 #[cfg(test)]
 impl Link {
+    /// Lets no frames go by express, as if it were closed, until told otherwise.
+    pub fn keep_to_srtp(&self, on: bool) {
+        self.srtp_only.store(on, Ordering::Relaxed);
+    }
+
     /// The express carriage, open or not.
     pub fn express_of(&self) -> Option<Arc<Express>> {
         self.express.get().cloned()

@@ -6,6 +6,7 @@ mod express_faults;
 mod lifetime;
 mod links;
 mod relay;
+mod rig;
 mod shaping;
 mod sites;
 mod srtp;
