@@ -199,12 +199,13 @@ fn tcp_crosses_in_super_frames_and_arrives_in_right_frames() {
             assert!(at_host.frames.len() > 500 && at_host.longest > 1500 && at_host.longest <= LONGEST, "{address}");
             assert_eq!((at_host.open, at_host.wrong), (0, 0), "{address}");
         }
-        // Super-frames count as the frames they become.
+        // Super-frames count as the frames they become. On a busy machine the kernel's own queue behind the tap loses a few.
         let sent = received(&lans.hosts[1]);
-        lans.wait_sent(sent);
+        wait_for("the count of frames sent", || (lans.counters(2).tx_frames >= sent).then_some(()));
+        assert!((sent..=sent + sent / 100).contains(&lans.counters(2).tx_frames), "{sent} arrived");
         assert_eq!(lans.counters(2).drops[Reason::TapWrite as usize], 0);
         // A few of the host's own, for multicast, went no further.
-        assert!((sent..sent + 100).contains(&lans.counters(1).rx_frames));
+        assert!((sent..=sent + sent / 50).contains(&lans.counters(1).rx_frames), "{sent} arrived");
     });
 }
 
