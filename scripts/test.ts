@@ -83,6 +83,22 @@ const quick: readonly Suite[] = [
     ],
     count: countCargo,
   },
+  // What fuzzing has found worth keeping, once more (docs/FUZZING.md).
+  {name: 'corpus', command: ava('--config', 'tests/fuzz/ava.config.js'), count: countTap},
+  {
+    name: 'corpus-native',
+    command: [
+      'cargo',
+      'test',
+      '--locked',
+      '--manifest-path',
+      'native/fuzz/Cargo.toml',
+      '--target-dir',
+      'build/native-fuzz',
+      '--no-fail-fast',
+    ],
+    count: countCargo,
+  },
   {name: 'integration', command: ava('--config', 'tests/integration/ava.config.js'), count: countTap},
   {
     name: 'runtime',

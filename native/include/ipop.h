@@ -63,7 +63,8 @@ enum ipop_record {
  * signed offer), silent (nothing heard: 12 s with traffic, 30 s idle), consent (ICE consent lost), closed (the peer closed it),
  * ssrc-exhausted, internal.
  * LINK_MOVED codes: peer-moved (the peer's authentic datagrams come from an address that ICE does not know; express follows them, ICE cannot and
- * gives the link up within 30 s), silent (nothing heard for 4 s with traffic).
+ * gives the link up within 30 s), readdressed (the peer sees us at another address than before: a NAT on our
+ * way changed it, and the XMPP stream may be dead, too), silent (nothing heard for 4 s with traffic).
  * STREAM_CLOSED codes: dns, refused, unreachable, timeout, starttls-refused, tls-pin, tls-name, tls-expired, tls-not-yet-valid, tls-unknown-ca, tls-self-signed,
  * tls-protocol, tls-alert, ca-file, eof, reset, overflow (the record queue was full: the runtime did not keep up), local (ipop_stream_close), internal. */
 

@@ -11,11 +11,11 @@ export interface Ticks {
   stop(): Promise<{sent: number; received: number; gapMs: number}>;
 }
 
-/** Starts one; it flows when this resolves. */
+/** Starts one; it flows when this resolves. Each of a lab has a port of its own, after which its logs are named. */
 export async function startTicks(from: Host, to: Host, port = 7777): Promise<Ticks> {
-  const echo = to.ns.spawn('echo', tool('tcp_ticks', 'echo', `${port}`));
+  const echo = to.ns.spawn(`echo-${port}`, tool('tcp_ticks', 'echo', `${port}`));
   await echo.waitLog(/listening/, 5_000);
-  const sender = from.ns.spawn('ticks', tool('tcp_ticks', 'send', to.address, `${port}`));
+  const sender = from.ns.spawn(`ticks-${port}`, tool('tcp_ticks', 'send', to.address, `${port}`));
   await sender.waitLog(/flowing/, 10_000);
   return {
     sender,

@@ -76,7 +76,7 @@ export async function fuzzNative(target: string, seconds: number, programs: stri
   await lines(program, ['-set_cover_merge=1', ...common, `${work}/kept`, corpus, `${work}/new`], () => undefined);
   const kept = filesIn(`${work}/kept`).map((file) => [file, file.replace(`${work}/kept`, corpus)] as const);
   // Nothing is kept when the merge itself failed.
-  if (kept.length > 0) for (const file of before) rmSync(file);
+  if (kept.length > 0) for (const file of before) rmSync(file, {force: true});
   for (const [file, target] of kept) copyFileSync(file, target);
   outcome.added = kept.filter(([, file]) => !before.has(file)).length;
   return outcome;

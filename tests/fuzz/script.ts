@@ -52,7 +52,7 @@ export async function fuzzScript(target: string, seconds: number, seed: number):
     console.log(found.text);
   }
   const names = new Set(report.corpus.map((input) => keep(`${folder}/`, input)));
-  for (const file of before) if (!names.has(file)) rmSync(file);
+  for (const file of before) if (!names.has(file)) rmSync(file, {force: true});
   const added = [...names].filter((name) => !before.includes(name)).length;
   return {...outcome, inputs, edges, features, added};
 }

@@ -106,6 +106,11 @@ fn drop_reasons_have_the_header_s_names_and_order_in_rust_and_typescript() {
         FragmentFull,
         FragmentMismatch,
         Oversize,
+        SealInvalid,
+        SealReplayed,
+        SealEpoch,
+        QueueEarly,
+        CircuitBreaker,
     ];
     let mut expected: Vec<(String, usize)> =
         ours.iter().map(|why| (screaming(&format!("{why:?}")), *why as usize)).collect();

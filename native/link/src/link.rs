@@ -634,6 +634,9 @@ impl Link {
             self.express.get_or_init(|| express.clone());
         }
         let loss = control.take_loss();
+        if let Some((seen, before)) = control.take_readdressed() {
+            self.report_moved("readdressed", &format!("the peer sees this node at {seen}, no longer at {before}"));
+        }
         let next = if control.is_following() { next.min(now + FOLLOWED_MS) } else { next };
         if let Some(to) = control.followed(FOLLOWED_MS, now) {
             drop(keying);

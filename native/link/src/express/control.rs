@@ -2,6 +2,7 @@
 //! Decides when a link's frames go by express: there are keys, the path is known and takes full-size datagrams. On the timer thread.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -76,6 +77,9 @@ pub struct Control {
     epoch: u32,
     /// Where the peer moved, and when on the link's clock, until `followed`.
     moved_to: Option<(Address, u64)>,
+    /// Where the peer sees us, while nobody chose another path, and where it did before, until `take_readdressed`.
+    seen: Option<SocketAddr>,
+    readdressed: Option<(SocketAddr, SocketAddr)>,
     loss: Loss,
 }
 
@@ -138,6 +142,8 @@ impl Control {
             cipher: "",
             epoch: 0,
             moved_to: None,
+            seen: None,
+            readdressed: None,
             loss: Loss::default(),
         }
     }
@@ -195,6 +201,11 @@ impl Control {
     /// The peer moved a moment ago, and `followed` will say where.
     pub fn is_following(&self) -> bool {
         self.moved_to.is_some()
+    }
+
+    /// Where the peer sees us since a moment ago, and where it did before: a NAT on our way has changed its mind.
+    pub fn take_readdressed(&mut self) -> Option<(SocketAddr, SocketAddr)> {
+        self.readdressed.take()
     }
 
     /// Datagrams sent, and lost of them, since the last call: as far as answers tell.
@@ -277,7 +288,16 @@ impl Control {
         self.express = Some(express);
     }
 
+    fn seen_at(&mut self, seen: SocketAddr) {
+        match self.seen.replace(seen) {
+            Some(before) if before != seen => self.readdressed = Some((seen, before)),
+            _ => {}
+        }
+    }
+
     fn moved(&mut self, to: &Address) {
+        // Another path may lead through another NAT, or be another conversation to it.
+        self.seen = None;
         let now = self.around.clock.elapsed().as_millis() as u64;
         if let Some(path) = &mut self.path {
             path.moved(is_ipv6(to), now);
@@ -290,6 +310,7 @@ impl Control {
             self.moved(&to);
             self.moved_to = Some((to, now));
         }
+        answers.iter().filter_map(|answer| answer.seen).for_each(|seen| self.seen_at(seen));
         if let Some(path) = &mut self.path {
             answers.iter().for_each(|answer| path.answered(answer.id, answer.size, now));
         }

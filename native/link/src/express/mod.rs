@@ -12,6 +12,7 @@ mod control;
 mod receiver;
 mod sender;
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -46,6 +47,8 @@ pub struct Answer {
     pub size: u16,
     /// Datagrams the peer opened so far.
     pub received: u64,
+    /// Where the probe came from, as the peer saw it.
+    pub seen: Option<SocketAddr>,
 }
 
 /// What threads share.

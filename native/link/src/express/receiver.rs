@@ -3,6 +3,7 @@
 //! belongs together, and leaves the rest to libjuice.
 
 use std::cell::RefCell;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,7 +13,7 @@ use ipop_express::HEADER_LEN;
 use ipop_offload::{Join, Mark};
 use ipop_queue::{Ecn, receive};
 
-use super::sender::{ANSWER_LEN, ENTRY, KIND_ANSWER, KIND_FRAME, KIND_FRAMES, KIND_PIECE, KIND_PROBE};
+use super::sender::{ANSWER_LEN, ENTRY, KIND_ANSWER, KIND_FRAME, KIND_FRAMES, KIND_PIECE, KIND_PROBE, SEEN_ANSWER_LEN};
 use super::{Answer, Epoch, Express, lock};
 use crate::fragment::{PieceHeader, Reassembly};
 use crate::udp::{self, Address, Train};
@@ -153,7 +154,8 @@ impl Receiver {
                     plain[range].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
                 };
                 let (id, size, received) = (number(0..4) as u32, number(4..6) as u16, number(6..14));
-                self.express.answered(Answer { id, size, received });
+                let seen = plain.get(ANSWER_LEN..SEEN_ANSWER_LEN).and_then(seen_address);
+                self.express.answered(Answer { id, size, received, seen });
             }
             _ => self.express.drops.count(Drop::CarriageMalformed),
         }
@@ -222,6 +224,13 @@ impl Receiver {
     }
 }
 
+/// What `write_seen` wrote.
+fn seen_address(bytes: &[u8]) -> Option<SocketAddr> {
+    let (address, port) = bytes.split_first_chunk::<16>()?;
+    let port = u16::from_be_bytes(port.try_into().ok()?);
+    Some(SocketAddr::new(Ipv6Addr::from(*address).to_canonical(), port))
+}
+
 impl Source for Receiver {
     fn fd(&self) -> RawFd {
         self.express.taken.fd()
@@ -231,5 +240,21 @@ impl Source for Receiver {
         BUFFERS.with_borrow_mut(|buffers| self.batch(buffers));
         self.reassembly.expire(self.express.now_ms(), &self.express.drops);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::express::sender::write_seen;
+
+    #[test]
+    fn where_a_probe_came_from_survives_the_way_and_is_no_more_than_it_is() {
+        for seen in ["192.0.2.1:5000", "[2001:db8::1]:65535"] {
+            let mut bytes = [0; SEEN_ANSWER_LEN - ANSWER_LEN];
+            write_seen(seen.parse().unwrap(), &mut bytes);
+            assert_eq!(seen_address(&bytes), Some(seen.parse().unwrap()));
+            assert_eq!(seen_address(&bytes[1..]), None);
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! company: `flush` follows as soon as no more frames wait.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipop_base::{Drop, DropCounters, Frame};
@@ -22,8 +23,9 @@ pub const KIND_FRAMES: u8 = 0xc1;
 pub const KIND_PIECE: u8 = 0xc2;
 pub const KIND_PROBE: u8 = 0xc3;
 pub const KIND_ANSWER: u8 = 0xc4;
-/// Bytes of an answer.
+/// Bytes of an answer: those that every one has, and with where the probe came from.
 pub const ANSWER_LEN: usize = 14;
+pub const SEEN_ANSWER_LEN: usize = ANSWER_LEN + 18;
 /// Mark and length, before each of several frames in one datagram.
 pub const ENTRY: usize = 4;
 /// Bytes of a datagram that are no frame's.
@@ -240,10 +242,14 @@ impl Sender {
         self.mark(self.tos & !ECN);
         self.flush();
         let usual = std::mem::replace(&mut self.to, *to);
-        self.put(KIND_ANSWER, ANSWER_LEN, |bytes| {
+        let seen = to.to_std();
+        self.put(KIND_ANSWER, if seen.is_some() { SEEN_ANSWER_LEN } else { ANSWER_LEN }, |bytes| {
             bytes[..4].copy_from_slice(&id.to_be_bytes());
             bytes[4..6].copy_from_slice(&size.to_be_bytes());
-            bytes[6..].copy_from_slice(&received.to_be_bytes());
+            bytes[6..14].copy_from_slice(&received.to_be_bytes());
+            if let Some(seen) = seen {
+                write_seen(seen, &mut bytes[ANSWER_LEN..]);
+            }
             Mark::none()
         });
         self.send_train();
@@ -390,4 +396,14 @@ impl Sender {
         self.drops.add(Drop::LinkFull, not_sent.datagrams);
         true
     }
+}
+
+/// Where a probe came from: address, IPv4 as a mapped one, and port.
+pub fn write_seen(seen: SocketAddr, bytes: &mut [u8]) {
+    let address = match seen.ip() {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    bytes[..16].copy_from_slice(&address.octets());
+    bytes[16..].copy_from_slice(&seen.port().to_be_bytes());
 }
