@@ -251,6 +251,7 @@ impl Control {
     }
 
     fn take_socket(&mut self, route: &Route) {
+        self.seen = None;
         let taken = match Taken::take(route) {
             Ok(taken) => Arc::new(taken),
             Err(error) => return self.fault = Some(error.text),
