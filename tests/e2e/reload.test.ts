@@ -43,7 +43,7 @@ function times(node: IpopNode, pattern: RegExp): number {
 }
 
 /** A peer's path, without what is measured of it from second to second. */
-function withoutLoss({path}: PeerStatus): Partial<PeerStatus['path']> {
+function withoutLoss({path}: PeerStatus): object {
   return {...path, lossPermille: undefined};
 }
 
