@@ -25,7 +25,9 @@ export function statusText(status: Status): string {
 function networkText(status: Status, network: NetworkStatus): string {
   const peers = network.peers.map((peer) => peerRow(peer));
   const shown =
-    peers.length > 0 ? table([['PEER', 'STATE', 'PATH', 'RX', 'TX', 'MACS', 'SINCE'], ...peers]) : 'no peers yet\n';
+    peers.length > 0
+      ? table([['PEER', 'STATE', 'PATH', 'CARRIAGE', 'RX', 'TX', 'MACS', 'SINCE'], ...peers])
+      : 'no peers yet\n';
   return `${headerOf(status, network)}\n${shown}${movingText(network)}${guardText(network)}`;
 }
 
@@ -51,6 +53,7 @@ function peerRow(peer: PeerStatus): string[] {
     name === '' ? id.slice(0, 8) : `${printable(name, 32)} ${id.slice(0, 8)}`,
     stateText(peer),
     path ? `${path.kind} ${path.remote}` : '-',
+    path?.carriage ?? '-',
     isUp ? bytesText(traffic.rxBytes) : '-',
     isUp ? bytesText(traffic.txBytes) : '-',
     isUp ? `${macs}` : '-',

@@ -117,8 +117,8 @@ export class Watcher {
 export interface MeshOptions {
   /** Environment of a site's ipopd, by the site's name. */
   readonly env?: Readonly<Record<string, Readonly<Record<string, string>>>>;
-  /** Options of every node's network. */
-  readonly options?: NodeOptions['options'];
+  /** What every node gets beside its account. */
+  readonly every?: Pick<NodeOptions, 'options' | 'turn'>;
 }
 
 /** A world's sites as one Ethernet. In the lab's three, office and boat meet directly, cabin by the relay. */
@@ -139,7 +139,7 @@ export class Mesh {
         new IpopNode(world, node.site, {
           ...node.options,
           env: options.env?.[node.name] ?? {},
-          ...(options.options && {options: {...node.options.options, ...options.options}}),
+          ...options.every,
         }),
     );
     const mesh = new Mesh(world, nodes);

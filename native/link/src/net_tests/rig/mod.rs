@@ -125,9 +125,9 @@ fn connect(wan: &Wan, a: &mut Station, b: &mut Station) {
 struct Meanwhile {
     rekey_ms: u64,
     /// How long frames go by what may be express, and then by SRTP only.
-    carriage: Duration,
-    /// How long express passes, and how long not.
-    express: Duration,
+    carriage: [Duration; 2],
+    /// How long express passes the WAN, and then does not.
+    express: [Duration; 2],
 }
 
 fn frames_cross(count: u64, meanwhile: &Meanwhile) {
@@ -146,10 +146,10 @@ fn frames_cross(count: u64, meanwhile: &Meanwhile) {
             let mut by = [0u32; 2];
             while !done.load(Ordering::Relaxed) {
                 let elapsed = start.elapsed().as_millis();
-                let is_odd = |time: Duration| elapsed / time.as_millis() % 2 == 1;
-                wan.shared.blocks_express.store(is_odd(meanwhile.express), Ordering::Relaxed);
+                let is_off = |[on, off]: [Duration; 2]| elapsed % (on + off).as_millis() >= on.as_millis();
+                wan.shared.blocks_express.store(is_off(meanwhile.express), Ordering::Relaxed);
                 for station in [&a, &b] {
-                    station.end.inner().keep_to_srtp(is_odd(meanwhile.carriage));
+                    station.end.inner().keep_to_srtp(is_off(meanwhile.carriage));
                     by[usize::from(station.end.is_by_express())] += 1;
                 }
                 std::thread::sleep(Duration::from_millis(10));
@@ -191,11 +191,14 @@ const MS: Duration = Duration::from_millis(1);
 #[test]
 fn frames_of_all_kinds_cross_a_bad_wan_identical_or_not_at_all_and_none_twice() {
     let count = if cfg!(debug_assertions) { 60_000 } else { 200_000 };
-    frames_cross(count, &Meanwhile { rekey_ms: 200, carriage: 70 * MS, express: 600_000 * MS });
+    frames_cross(count, &Meanwhile { rekey_ms: 200, carriage: [70 * MS; 2], express: [600_000 * MS; 2] });
 }
 
 #[test]
 #[ignore = "takes minutes: cargo test --release -p ipop-link twenty_million -- --ignored --nocapture"]
 fn twenty_million_frames_cross_a_bad_wan_identical_or_not_at_all_and_none_twice() {
-    frames_cross(20_000_000, &Meanwhile { rekey_ms: 1_000, carriage: 3_000 * MS, express: 25_000 * MS });
+    frames_cross(
+        20_000_000,
+        &Meanwhile { rekey_ms: 1_000, carriage: [4_000 * MS, 1_000 * MS], express: [40_000 * MS, 6_000 * MS] },
+    );
 }
