@@ -129,7 +129,7 @@ labTest(
   },
 );
 
-labTest('a direct pair whose path is cut goes by the relay within 10 s of the loss', async (t) => {
+labTest('a direct pair whose path is cut goes by the relay within 25 s, lost in between or not', async (t) => {
   t.timeout(60_000);
   const {watcher} = mesh;
   const {internet} = world();
@@ -138,12 +138,13 @@ labTest('a direct pair whose path is cut goes by the relay within 10 s of the lo
   await ping.after(performance.now(), 5_000);
   const cutAt = performance.now();
   internet.cutPair(office.publicAddress, boat.publicAddress);
-  // The side that notices first ends the link on both.
-  const lostAt =
-    cutAt + Math.max(...(await Promise.all(pair('office', 'boat').map((end) => noticed(t, end, cutAt, NOTICED_MS)))));
-  await back(t, 'by the relay', pair('office', 'boat'), lostAt);
-  t.is(watcher.peer({of: 'office', to: 'boat'})?.path?.kind, 'relay');
-  await ping.after(lostAt, BACK_MS + LATE_MS);
+  const limit = NOTICED_MS + BACK_MS + LATE_MS;
+  // A link that is silent looks for another path, and mostly moves before it counts as lost.
+  const relayed = (end: End): boolean => watcher.isUp(end) && watcher.peer(end)?.path?.kind === 'relay';
+  await until('both ends by the relay', limit, () => pair('office', 'boat').every(relayed));
+  const {at} = await ping.after(performance.now(), BACK_MS + LATE_MS);
+  t.log(`first echo by the relay after ${sec(at - cutAt)}, longest gap ${sec(ping.longestGapMs(cutAt))}`);
+  t.true(at - cutAt <= limit);
   internet.healPair(office.publicAddress, boat.publicAddress);
   await ping.stop();
 });
@@ -173,10 +174,12 @@ labTest('a relay that restarts costs relayed links no more than noticing, and 10
   await turn.stop();
   await turn.start();
   const startedAt = performance.now();
-  const losses = await Promise.all(mesh.ends('cabin').map((end) => noticed(t, end, stoppedAt, NOTICED_MS)));
-  await back(t, 'the relayed links', mesh.ends('cabin'), stoppedAt + Math.max(...losses));
-  const echoes = await Promise.all(pings.map((ping) => ping.after(startedAt, BACK_MS + LATE_MS)));
+  // Lost and made anew, or moved before that: what counts is when frames cross again.
+  const limit = NOTICED_MS + BACK_MS + LATE_MS;
+  const echoes = await Promise.all(pings.map((ping) => ping.after(startedAt, limit)));
   t.log(`first echoes ${echoes.map((echo) => sec(echo.at - startedAt)).join(', ')} after the relay's return`);
+  t.true(echoes.every((echo) => echo.at - stoppedAt <= limit));
+  await mesh.watcher.wait(mesh.ends('cabin'), true, BACK_MS);
   await Promise.all(pings.map((ping) => ping.stop()));
 });
 
