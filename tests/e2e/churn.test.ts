@@ -30,6 +30,8 @@ const RSS_WARM_UP = 5;
 const READINGS = 5;
 /** What a closed link leaves running for so long: its agent says goodbye (1 s), TURN and XMPP time out. */
 const SETTLE_MS = 15_000;
+/** A link by a relay tries for a direct path now and then, beside itself, for a minute at most: until then it has more. */
+const LET_GO_MS = 90_000;
 /** A link through a relay has one descriptor more at the end whose media the relay does not wrap; which end that is may change. */
 const RELAYED = 2;
 const RSS_GROWTH_KB = 4 * 1024;
@@ -218,7 +220,7 @@ async function lowest(node: IpopNode): Promise<{threads: number; descriptors: nu
 
 async function settle(node: IpopNode, life: Life): Promise<void> {
   const what = `${node.name} to have at most ${life.threads} threads and ${life.descriptors + RELAYED} descriptors again`;
-  await until(what, SETTLE_MS, () => {
+  await until(what, LET_GO_MS, () => {
     const {threads, descriptors} = node.usage();
     if (threads <= life.threads && descriptors <= life.descriptors + RELAYED) return true;
     throw new Error(`it has ${threads} and ${descriptors}`);
