@@ -3,9 +3,9 @@
 
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
-use ipop_base::{Error, Result};
+use ipop_base::{Error, Result, lock};
 
 static LAST_ERROR: Mutex<String> = Mutex::new(String::new());
 
@@ -26,11 +26,6 @@ pub fn run(body: impl FnOnce() -> Result<c_int>) -> c_int {
 /// The sentence of the last failed call.
 pub fn last_error() -> String {
     lock(&LAST_ERROR).clone()
-}
-
-/// Locks, also after a panic elsewhere: what is behind our locks is valid at every step.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The caller's bytes for the length of this call. EINVAL: negative length, or no address for one that is not zero.

@@ -5,11 +5,11 @@ use std::ffi::c_int;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use ipop_base::{Error, Handle, Result, TextMap};
+use ipop_base::{Error, Handle, Result, TextMap, lock};
 use ipop_datapath::Tap;
 use ipop_io::{Control, HashAlgorithm, Identity, control_call, crypto, files, interfaces, verify};
 
-use crate::call::{array, buffer, bytes, lock, put, run, text};
+use crate::call::{array, buffer, bytes, put, run, text};
 use crate::process::{PortKind, Process, with};
 
 /// What a person waits for a command's answer.

@@ -8,12 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use ipop_base::{Error, Handle, RecordQueue, Result, Workers};
+use ipop_base::{Error, Handle, RecordQueue, Result, Workers, lock};
 use ipop_datapath::{MemoryPort, Switch, Tap};
 use ipop_io::{Control, InterfaceWatch, Pbkdf2, SrvLookups, Streams};
 use ipop_link::Links;
 
-use crate::call::{buffer, count, last_error, lock, put, run};
+use crate::call::{buffer, count, last_error, put, run};
 
 /// The version of ipop.h this is.
 pub const ABI_VERSION: c_int = 1;

@@ -2,10 +2,10 @@
 //! The one queue from native threads to TypeScript: bounded, never awaited, a full queue drops and counts.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Mutex;
 
-use crate::{Error, Handle, Result};
+use crate::{EventFd, Handle, Result};
 
 /// What a record says; payloads are in ipop.h.
 #[allow(missing_docs, reason = "each is documented once, in ipop.h")]
@@ -40,7 +40,7 @@ const HEADER: usize = 16;
 #[derive(Debug)]
 pub struct RecordQueue {
     state: Mutex<State>,
-    wake: OwnedFd,
+    wake: EventFd,
 }
 
 #[derive(Debug, Default)]
@@ -57,14 +57,7 @@ struct State {
 impl RecordQueue {
     /// An empty queue. Fails when no eventfd can be made.
     pub fn new() -> Result<Self> {
-        // SAFETY: eventfd takes no pointers; the result is checked before it is owned.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(Error::last_os("cannot make an eventfd"));
-        }
-        // SAFETY: fd is a fresh descriptor that nothing else owns.
-        let wake = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { state: Mutex::default(), wake })
+        Ok(Self { state: Mutex::default(), wake: EventFd::new()? })
     }
 
     /// Appends a record; false when it was dropped because the queue is full.
@@ -81,7 +74,7 @@ impl RecordQueue {
         state.append(kind, handle, payload);
         drop(state);
         if first {
-            self.signal();
+            self.wake.signal();
         }
         true
     }
@@ -109,7 +102,7 @@ impl RecordQueue {
             state.append(RecordType::Interfaces, 0, &[]);
         } else if state.records.is_empty() {
             // Still under the lock: a push after this sees an empty queue and signals anew.
-            self.clear();
+            self.wake.clear();
         }
         written
     }
@@ -127,18 +120,6 @@ impl RecordQueue {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn signal(&self) {
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: writes 8 bytes from a live array; EAGAIN (counter full) still leaves it readable.
-        unsafe { libc::write(self.wake_fd(), one.as_ptr().cast(), one.len()) };
-    }
-
-    fn clear(&self) {
-        let mut count = [0u8; 8];
-        // SAFETY: reads 8 bytes into a live array; EAGAIN means it was clear already.
-        unsafe { libc::read(self.wake_fd(), count.as_mut_ptr().cast(), count.len()) };
     }
 }
 

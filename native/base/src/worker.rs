@@ -7,10 +7,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 
-use crate::{Error, Result};
+use crate::{Error, EventFd, Result, lock, spawn};
 
 /// Descriptors told about at once; others come with the next call.
 const EVENTS: usize = 32;
@@ -37,7 +37,7 @@ pub struct Token(u64);
 /// One thread and its sources.
 pub struct Worker {
     epoll: OwnedFd,
-    wake: OwnedFd,
+    wake: EventFd,
     state: Mutex<State>,
     changed: Condvar,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -60,14 +60,12 @@ impl Worker {
     pub fn start(name: &str) -> Result<Arc<Self>> {
         // SAFETY: no pointers; the result is checked before it is owned.
         let epoll = owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) }, "cannot make an epoll instance")?;
-        // SAFETY: as above.
-        let wake =
-            owned(unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) }, "cannot make an eventfd")?;
+        let wake = EventFd::new()?;
         let worker =
             Arc::new(Self { epoll, wake, state: Mutex::default(), changed: Condvar::new(), thread: Mutex::default() });
         worker.watch(worker.wake.as_raw_fd(), WAKE)?;
         let body = Arc::clone(&worker);
-        let thread = spawn(name, move || {
+        let thread = spawn(name, STACK, move || {
             let _end = End(&body);
             body.run();
         })?;
@@ -89,7 +87,7 @@ impl Worker {
         state.added.push((token, source));
         state.asked += 1;
         drop(state);
-        self.wake();
+        self.wake.signal();
         Ok(Token(token))
     }
 
@@ -100,7 +98,7 @@ impl Worker {
         state.removed.push(token);
         state.asked += 1;
         let mine = state.asked;
-        self.wake();
+        self.wake.signal();
         if state.id == Some(thread::current().id()) {
             return;
         }
@@ -112,7 +110,7 @@ impl Worker {
     /// Drops all sources and joins the thread. A second call does nothing.
     pub fn stop(&self) {
         lock(&self.state).stopped = true;
-        self.wake();
+        self.wake.signal();
         self.changed.notify_all();
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
@@ -140,12 +138,6 @@ impl Worker {
         unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, source.fd(), std::ptr::null_mut()) };
     }
 
-    fn wake(&self) {
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: writes 8 bytes from a live array; EAGAIN (counter full) still leaves it readable.
-        unsafe { libc::write(self.wake.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-    }
-
     fn run(&self) {
         let mut sources: HashMap<u64, Box<dyn Source>> = HashMap::new();
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
@@ -168,9 +160,7 @@ impl Worker {
 
     /// Takes and drops sources; false when the worker shall end.
     fn change(&self, sources: &mut HashMap<u64, Box<dyn Source>>) -> bool {
-        let mut count = [0u8; 8];
-        // SAFETY: reads 8 bytes into a live array.
-        unsafe { libc::read(self.wake.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        self.wake.clear();
         let (added, removed, asked) = {
             let mut state = lock(&self.state);
             if state.stopped {
@@ -240,32 +230,12 @@ impl Drop for Workers {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn owned(fd: RawFd, what: &str) -> Result<OwnedFd> {
     if fd < 0 {
         return Err(Error::last_os(what));
     }
     // SAFETY: fd is a fresh descriptor that nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// A thread with all signals blocked: they belong to the runtime's.
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    // SAFETY: sigset_t is plain data, for which all zeroes is a value; both sets live here, and the calls write them whole.
-    let before = unsafe {
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        let mut before = all;
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-        before
-    };
-    let thread = thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body);
-    // SAFETY: `before` is the mask that this very thread had.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
-    thread.map_err(|cause| Error::io(&format!("cannot start thread '{name}'"), &cause))
 }
 
 /// True when a call on a non-blocking descriptor only has to be made again later.

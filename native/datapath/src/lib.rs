@@ -17,7 +17,6 @@ mod rules;
 mod switch;
 mod tap;
 mod tap_device;
-mod thread;
 mod upcall;
 
 pub use clock::Clock;

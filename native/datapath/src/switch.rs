@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //! The switch: forwards each frame by rules, and asks where there is none.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use ipop_base::{
-    Drop, DropCounters, Error, Frame, FrameSink, Handle, Ingress, PortTransmit, RecordQueue, Result, next_handle,
+    Drop, DropCounters, Error, Frame, FrameSink, Handle, Ingress, PortTransmit, RecordQueue, Result, lock, next_handle,
+    spawn,
 };
 
 use crate::clock::Clock;
@@ -15,7 +16,6 @@ use crate::ingress::SwitchIngress;
 use crate::parse::{Headers, MAX_FRAME, MAX_SUPER_FRAME};
 use crate::port::{Port, PortCounters, PortKind, PortTable, Ports, find};
 use crate::rules::{Key, Rules};
-use crate::thread;
 use crate::upcall::{Miss, Parked, Question, Upcall, Upcalls};
 
 /// A rule or decision that drops.
@@ -24,6 +24,9 @@ pub const OUT_DROP: i32 = 0;
 pub const OUT_FLOOD: i32 = -1;
 /// Only for `upcall_finish`: through the rules again.
 pub const OUT_RULES: i32 = -2;
+
+/// Frames are on the heap; what the thread keeps on its stack is a few kilobytes.
+const STACK_BYTES: usize = 256 << 10;
 
 /// VLAN ids have 12 bits.
 const MAX_VLAN: u16 = 4095;
@@ -45,8 +48,7 @@ impl Switch {
     pub fn open(queue: Arc<RecordQueue>) -> Arc<Self> {
         let switch = Self::open_with_clock(queue, Clock::Monotonic);
         let upcalls = switch.upcalls.clone();
-        *switch.thread.lock().unwrap_or_else(PoisonError::into_inner) =
-            thread::spawn("ipop-upcalls", move || upcalls.run()).ok();
+        *lock(&switch.thread) = spawn("ipop-upcalls", STACK_BYTES, move || upcalls.run()).ok();
         switch
     }
 
@@ -69,7 +71,7 @@ impl Switch {
         self.upcalls.close();
         self.ports.take().iter().for_each(|port| port.lose());
         self.rules.flush(0);
-        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(thread) = lock(&self.thread).take() {
             // It has nothing to say but a panic, which its parked frames have not survived either.
             let _ = thread.join();
         }

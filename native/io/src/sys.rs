@@ -1,67 +1,19 @@
 // SPDX-License-Identifier: MIT
-//! The few system calls that neither std nor a crate of ours wraps: poll, eventfd, threads that take no signals.
+//! The few system calls that neither std nor a crate of ours wraps: poll, send, advisory locks.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::thread::{Builder, JoinHandle};
+use std::os::fd::AsRawFd;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ipop_base::{Error, Result};
+use ipop_base::Result;
 
 /// Enough for a TLS handshake and for getaddrinfo, also without optimisation.
 const STACK_BYTES: usize = 256 << 10;
 
 /// Starts a thread that blocks all signals, so that they reach the runtime's thread only.
 pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    // SAFETY: both sets are plain memory, filled by sigfillset and pthread_sigmask before they are read.
-    let (all, mut before): (libc::sigset_t, libc::sigset_t) = unsafe { std::mem::zeroed() };
-    let mut all = all;
-    // SAFETY: valid pointers to live sets; a new thread inherits the mask that is set here.
-    unsafe {
-        libc::sigfillset(&mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
-    }
-    let result = Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(run);
-    // SAFETY: `before` was filled above; this restores the caller's own mask.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
-    result.map_err(|cause| Error::io(&format!("cannot start thread '{name}'"), &cause))
-}
-
-/// Wakes a thread that polls.
-#[derive(Debug)]
-pub struct EventFd(OwnedFd);
-
-impl EventFd {
-    /// A descriptor that is not readable until `signal`.
-    pub fn new() -> Result<Self> {
-        // SAFETY: takes no pointers; the result is checked before it is owned.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(Error::last_os("cannot make an eventfd"));
-        }
-        // SAFETY: fd is a fresh descriptor that nothing else owns.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
-    }
-
-    /// Makes it readable.
-    pub fn signal(&self) {
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: writes 8 bytes from a live array; EAGAIN (counter full) leaves it readable all the same.
-        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-    }
-
-    /// Makes it unreadable.
-    pub fn clear(&self) {
-        let mut count = [0u8; 8];
-        // SAFETY: reads 8 bytes into a live array; EAGAIN means it was clear already.
-        unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
-    }
-}
-
-impl AsRawFd for EventFd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
+    ipop_base::spawn(name, STACK_BYTES, run)
 }
 
 /// What to wait for at one descriptor.

@@ -3,10 +3,10 @@
 //! segments of one flow are joined, and libdatachannel's threads are free again soon.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use ipop_base::{Error, Ingress, Result, Source};
+use ipop_base::{EventFd, Ingress, Result, Source};
 
 use crate::link::Link;
 
@@ -19,7 +19,7 @@ const BATCH: usize = 128;
 #[derive(Debug)]
 pub struct Inbound {
     state: Mutex<Waiting>,
-    wake: OwnedFd,
+    wake: EventFd,
 }
 
 #[derive(Debug, Default)]
@@ -31,13 +31,7 @@ struct Waiting {
 impl Inbound {
     /// An empty one.
     pub fn new() -> Result<Self> {
-        // SAFETY: eventfd takes no pointers; the result is checked before it is owned.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(Error::last_os("cannot make an eventfd"));
-        }
-        // SAFETY: fd is a fresh descriptor that nothing else owns.
-        Ok(Self { state: Mutex::default(), wake: unsafe { OwnedFd::from_raw_fd(fd) } })
+        Ok(Self { state: Mutex::default(), wake: EventFd::new()? })
     }
 
     /// Adds a packet; false when too much waits.
@@ -51,35 +45,27 @@ impl Inbound {
         let is_first = waiting.packets.len() == 1;
         drop(waiting);
         if is_first {
-            self.signal();
+            self.wake.signal();
         }
         true
     }
 
     /// The next packets, oldest first; signals anew when there are more.
     fn take(&self) -> Vec<Box<[u8]>> {
-        let mut count = [0u8; 8];
         // Before the queue is looked at: what comes after that signals anew.
-        // SAFETY: reads 8 bytes into a live array.
-        unsafe { libc::read(self.wake.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        self.wake.clear();
         let mut waiting = self.lock();
         let n = waiting.packets.len().min(BATCH);
         let packets: Vec<_> = waiting.packets.drain(..n).collect();
         waiting.bytes -= packets.iter().map(|packet| packet.len()).sum::<usize>();
         if !waiting.packets.is_empty() {
-            self.signal();
+            self.wake.signal();
         }
         packets
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn signal(&self) {
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: writes 8 bytes from a live array.
-        unsafe { libc::write(self.wake.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 }
 

@@ -10,8 +10,10 @@
 
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_void};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+
+use ipop_base::lock;
 
 use crate::{juice_socket, threads};
 
@@ -75,10 +77,6 @@ static LINE: Mutex<Line> =
 static CHANGED: Condvar = Condvar::new();
 /// Taken before `LINE`.
 static AGENTS: Mutex<Agents> = Mutex::new(Agents { count: 0, started: 0, thread: None });
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Leaves what may wait for libjuice to a thread that may, soon. Nothing happens when no agent is left.
 pub fn later(call: impl FnOnce() + Send + 'static) {

@@ -13,17 +13,18 @@
 //! itself sends there goes by way of `juice_guard`.
 
 mod events;
+mod frames;
 mod shaping;
+mod tick;
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::Instant;
 
 use ipop_base::{
-    Drop, DropCounters, Error, Frame, FrameSink, Handle, PortTransmit, RecordQueue, RecordType, Result, TextMapWriter,
-    Token, Worker,
+    DropCounters, Error, FrameSink, Handle, RecordQueue, RecordType, Result, TextMapWriter, Token, Worker, lock,
 };
 
 use crate::agent::{self, Agent};
@@ -31,11 +32,10 @@ use crate::candidate::Candidate;
 use crate::carriage::{Receiver, Sender};
 use crate::express::{Control as ExpressControl, Express, Settings, Surroundings};
 use crate::inbound::{Inbound, InboundReader};
-use crate::juice_socket::{self, Batch, Route};
+use crate::juice_socket::{Batch, Route};
 use crate::report::{Report, Silence};
 use crate::sdp::{Description, MAX_MESSAGE};
 use crate::shape::{Arrivals, Inward, Shape};
-use crate::udp::Address;
 use crate::workers::Timer;
 
 /// How long an answerer keeps the offerer's candidates back. It could check them at once, but libjuice's offerer then makes peer
@@ -49,18 +49,6 @@ const MAX_CANDIDATES: usize = 64;
 const MAX_WAITING: usize = 64 * 1024;
 /// Messages a peer may send in a second; it needs two in a link's life. What others have to say waits in the same queue.
 const MAX_MESSAGES: u32 = 200;
-/// How often the selected pair is looked up again, for `info`.
-const PAIR_REFRESH_MS: u64 = 5_000;
-/// The same while a link is young, and for how long that is: the first pair that works may be a relayed one, and a direct one follow.
-const YOUNG_REFRESH_MS: u64 = 500;
-const YOUNG_MS: u64 = 10_000;
-/// After the peer moved: what ICE makes of it within this time is no news to anybody.
-const FOLLOWED_MS: u64 = 1_000;
-/// How long the timer sleeps at most, and how long while candidates are held back or a report waits for the sender.
-const IDLE_TICK_MS: u64 = 60_000;
-const HELD_TICK_MS: u64 = 50;
-/// How often the way of the link's media is asked for while it is not known.
-const ROUTE_RETRY_MS: u64 = 1_000;
 /// Messages of the peer's key exchange that may wait: one exchange has three.
 const MAX_EXCHANGE: usize = 16;
 /// The longest of them has 38 bytes.
@@ -215,10 +203,6 @@ pub struct AgentSlot {
     pub closed: bool,
     /// When the agent took the peer's description, in ms of the link's clock.
     pub described_ms: Option<u64>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A random number from the kernel.
@@ -530,135 +514,6 @@ impl Link {
         }
     }
 
-    /// Something for `tick` to see.
-    pub fn wake_timer(&self) {
-        self.timer.wake();
-    }
-
-    /// Reports, silence, reassembly and express: on the timer thread. Returns how long nothing else is due.
-    pub fn tick(&self) -> Duration {
-        let phase = self.phase();
-        let mut next = IDLE_TICK_MS;
-        // Also when up: the first pair that works may be a relayed one, and the direct one needs these candidates.
-        let may_release = || matches!(phase, Phase::Connecting | Phase::Up) && !lock(&self.signal).released;
-        if let Some(slot) = may_release().then(|| self.agent.try_lock().ok()).flatten() {
-            self.release(&slot);
-        }
-        if may_release() {
-            next = HELD_TICK_MS;
-        }
-        if phase == Phase::Up {
-            next = next.min(self.tick_up(self.now_ms()));
-        }
-        Duration::from_millis(next)
-    }
-
-    fn tick_up(&self, now: u64) -> u64 {
-        if self.exhausted.load(Ordering::Relaxed) {
-            self.lose("ssrc-exhausted", "the peer reported nothing over 1024 changes of SSRC");
-            return IDLE_TICK_MS;
-        }
-        if self.silence.is_lost(now) {
-            let text = format!("nothing was heard from the peer for {} s", self.silence.silent_ms(now) / 1000);
-            self.lose("silent", &text);
-            return IDLE_TICK_MS;
-        }
-        let mut due = {
-            let mut receiver = lock(&self.receiver);
-            receiver.expire(now, &self.drops);
-            if receiver.report_due(now) {
-                *lock(&self.report_due) = Some(receiver.report(now));
-            }
-            receiver.next_ms().min(self.silence.next_ms())
-        };
-        if self.silence.is_doubted(now) {
-            self.report_moved("silent", "nothing was heard from the peer for 4 s");
-        }
-        let (next, loss) = self.tick_express(now);
-        due = due.min(next);
-        self.tick_breaker(loss, now);
-        // When it is taken, a frame is on its way, and takes the reports along.
-        let had_route = lock(&self.route).is_some();
-        match self.sender.try_lock() {
-            Ok(mut sender) => {
-                self.take_report(&mut sender.carriage);
-                self.send_report(&mut sender.carriage, now);
-            }
-            Err(_) => due = due.min(now + HELD_TICK_MS),
-        }
-        if !had_route && lock(&self.route).is_some() {
-            due = now;
-        }
-        let is_young = now < self.up_ms.load(Ordering::Relaxed) + YOUNG_MS;
-        let refresh_ms = if is_young { YOUNG_REFRESH_MS } else { PAIR_REFRESH_MS };
-        if now.saturating_sub(self.pair_refreshed_ms.load(Ordering::Relaxed)) >= refresh_ms {
-            self.refresh_pair(now);
-        }
-        if is_young {
-            due = due.min(now + YOUNG_REFRESH_MS);
-        }
-        due.saturating_sub(now)
-    }
-
-    /// Finds out where media goes, now and then: the socket is read in trains, and express follows.
-    fn tick_route(&self, now: u64) -> (Option<Route>, u64) {
-        let route = *lock(&self.route);
-        match route {
-            Some(route) if !self.in_trains.swap(true, Ordering::Relaxed) => juice_socket::read_in_trains(&route),
-            None if now >= self.route_due_ms.load(Ordering::Relaxed) => {
-                self.route_due_ms.store(now + ROUTE_RETRY_MS, Ordering::Relaxed);
-                let report = lock(&self.receiver).report(now);
-                *lock(&self.report_due) = Some(report);
-            }
-            _ => {}
-        }
-        let next = if route.is_none() { now + ROUTE_RETRY_MS } else { u64::MAX };
-        (route, next)
-    }
-
-    /// When it is due next, and how many datagrams of express were sent and lost since the last time.
-    fn tick_express(&self, now: u64) -> (u64, (u64, u64)) {
-        let (route, next) = self.tick_route(now);
-        let mut keying = lock(&self.keying);
-        let Some(control) = &mut *keying else { return (next, (0, 0)) };
-        let messages = std::mem::take(&mut *lock(&self.exchange));
-        if let Some(route) = route {
-            control.routed(route);
-        }
-        let channel = self.channel.load(Ordering::Acquire);
-        // What the channel has no room for is lost: the exchange repeats.
-        let due = control.tick(&messages, now, &mut |message| {
-            let _ = agent::send(channel, message);
-        });
-        if let Some(express) = control.express() {
-            self.express.get_or_init(|| express.clone());
-        }
-        let loss = control.take_loss();
-        if let Some((seen, before)) = control.take_readdressed() {
-            self.report_moved("readdressed", &format!("the peer sees this node at {seen}, no longer at {before}"));
-        }
-        let next = if control.is_following() { next.min(now + FOLLOWED_MS) } else { next };
-        if let Some(to) = control.followed(FOLLOWED_MS, now) {
-            drop(keying);
-            self.peer_moved(to, now);
-        }
-        self.refresh_overhead();
-        (next.min(due), loss)
-    }
-
-    /// The peer's datagrams come from there. Reported unless ICE chose that pair itself.
-    fn peer_moved(&self, to: Address, now: u64) {
-        self.refresh_pair(now);
-        let known = lock(&self.pair).as_ref().map(|(_, remote)| remote.address);
-        let Some(to) = to.to_std().filter(|to| Some(*to) != known) else { return };
-        self.report_moved("peer-moved", &format!("the peer's datagrams come from {to}"));
-    }
-
-    fn report_moved(&self, code: &str, text: &str) {
-        let map = TextMapWriter::default().put("code", code).put("text", text).bytes();
-        self.queue.push(RecordType::LinkMoved, self.handle, &[&map]);
-    }
-
     /// The express carriage, while frames go by it.
     fn by_express(&self) -> Option<&Arc<Express>> {
         #[cfg(test)]
@@ -697,62 +552,6 @@ impl Link {
             *lock(&self.pair) = Some(pair);
             self.refresh_overhead();
         }
-    }
-
-    /// Sends our report, if one is due.
-    fn send_report(&self, sender: &mut Sender, now: u64) {
-        let Some(report) = lock(&self.report_due).take() else { return };
-        let track = self.track.load(Ordering::Acquire);
-        let mut output = |packet: &[u8]| if agent::send(track, packet) { Ok(()) } else { Err(Drop::LinkClosed) };
-        let mut sent = Ok(());
-        let route = juice_socket::route_of(|| sent = sender.report(&report, now, &mut output));
-        match sent {
-            Ok(()) => {
-                self.rtp_sent.fetch_add(1, Ordering::Relaxed);
-                *lock(&self.route) = route;
-            }
-            Err(why) => self.drops.count(why),
-        }
-    }
-}
-
-impl PortTransmit for Link {
-    /// Takes a frame, which leaves at the latest with `flush` unless it must wait its turn. LinkClosed when the link is not up; Oversize and Malformed as in the senders.
-    fn transmit(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
-        self.admit(frame)
-    }
-
-    fn flush(&self) {
-        self.send_kept();
-    }
-
-    /// Each side cuts for itself, and what is cut is joined again where it arrives.
-    fn takes_uso(&self) -> bool {
-        true
-    }
-}
-
-impl Link {
-    fn transmit_srtp(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
-        let now = self.now_ms();
-        let track = self.track.load(Ordering::Acquire);
-        let mut output = |packet: &[u8]| if agent::send(track, packet) { Ok(()) } else { Err(Drop::LinkClosed) };
-        // Held over the sending, so that packets leave in the order of their sequence numbers.
-        let mut sender = lock(&self.sender);
-        let Outgoing { carriage, batch } = &mut *sender;
-        self.take_report(carriage);
-        let tos = self.shape.tos();
-        let sent = juice_socket::held_back(batch, tos, || carriage.frame(frame, now, &mut output));
-        self.holds_back.store(true, Ordering::Release);
-        self.count_refused(batch);
-        self.send_report(carriage, now);
-        self.ssrc_changes.store(carriage.ssrc_changes() as u64, Ordering::Relaxed);
-        self.exhausted.store(carriage.is_exhausted(), Ordering::Relaxed);
-        drop(sender);
-        let packets = sent?;
-        self.rtp_sent.fetch_add(packets, Ordering::Relaxed);
-        self.silence.asked(now);
-        Ok(())
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Sender, SyncSender, TrySendError, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ipop_base::{Error, Handle, RecordQueue, Result, TextMap, Worker, next_handle};
+use ipop_base::{Error, Handle, RecordQueue, Result, TextMap, Worker, lock, next_handle};
 
 use crate::link::{Link, Phase};
 use crate::sdp::Description;
@@ -52,10 +52,6 @@ pub struct Links {
 struct Senders {
     commands: SyncSender<Command>,
     reaper: Sender<Arc<Link>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Links {

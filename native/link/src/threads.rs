@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: MIT
 //! Threads that take no signals, joining them within a bound, and short work that must not be interrupted.
 
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ipop_base::{Error, Result};
+use ipop_base::Result;
 
 /// Our threads do little and call libdatachannel, which keeps 64 KiB buffers on the stack.
 const STACK_BYTES: usize = 512 * 1024;
 
 /// Starts a thread with all signals blocked, so that the runtime's thread gets them; threads it starts inherit that.
 pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    let before = set_mask(&full_mask());
-    let spawned = Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(body);
-    set_mask(&before);
-    spawned.map_err(|cause| Error::io(&format!("cannot start thread {name}"), &cause))
+    ipop_base::spawn(name, STACK_BYTES, body)
 }
 
 /// Joins each thread that ends before `deadline`; returns how many did not. Those go on and end on their own.
@@ -50,24 +47,5 @@ fn set_policy(policy: libc::c_int, priority: libc::c_int) {
         let mut param: libc::sched_param = std::mem::zeroed();
         param.sched_priority = priority;
         libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &param);
-    }
-}
-
-fn full_mask() -> libc::sigset_t {
-    // SAFETY: sigset_t is plain data, and sigfillset writes a live one.
-    unsafe {
-        let mut set = std::mem::zeroed();
-        libc::sigfillset(&mut set);
-        set
-    }
-}
-
-/// Sets this thread's mask and returns the earlier one.
-fn set_mask(set: &libc::sigset_t) -> libc::sigset_t {
-    // SAFETY: both pointers are to live sets; a valid `how` makes the call infallible.
-    unsafe {
-        let mut before = std::mem::zeroed();
-        libc::pthread_sigmask(libc::SIG_SETMASK, set, &mut before);
-        before
     }
 }

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ipop_base::{Handle, Result};
+use ipop_base::{Handle, Result, lock};
 
 use crate::agent::{self, Agent};
 use crate::link::Link;
@@ -21,10 +21,6 @@ const CLOSE_POLL: Duration = Duration::from_millis(10);
 
 /// How many `Links` run in this process; libdatachannel's own threads end with the last.
 static RUNNING: Mutex<usize> = Mutex::new(0);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What libdatachannel is asked to do, in order.
 #[derive(Debug)]

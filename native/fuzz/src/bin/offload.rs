@@ -98,9 +98,10 @@ fn mark(choices: &mut Choices<'_>) -> Mark {
 /// As on a wire, less what means nothing: IPv4's identification where fragmenting is forbidden (RFC 6864), and the checksum over it.
 fn comparable(frame: &[u8]) -> Vec<u8> {
     let mut frame = frame.to_vec();
-    if let Some(layout) = Layout::of(&frame).filter(|layout| !layout.v6 && frame[layout.l3 + 6] & 0x40 != 0)
-        && slow_sum(&frame[layout.l3..layout.transport]) == 0xffff
-    {
+    let settled = |layout: &Layout| {
+        !layout.v6 && frame[layout.l3 + 6] & 0x40 != 0 && slow_sum(&frame[layout.l3..layout.transport]) == 0xffff
+    };
+    if let Some(layout) = Layout::of(&frame).filter(settled) {
         put(&mut frame, layout.l3 + 4, 0);
         put(&mut frame, layout.l3 + 10, 0);
     }

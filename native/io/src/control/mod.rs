@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ipop_base::{Error, Handle, RecordQueue, RecordType, Result};
+use ipop_base::{Error, EventFd, Handle, RecordQueue, RecordType, Result};
 
-use crate::sys::{self, EventFd};
+use crate::sys;
 pub use client::control_call;
 use connection::{Connection, Step};
 use listener::Listener;

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ipop_base::{Error, RecordQueue, RecordType, Result};
+use ipop_base::{Error, EventFd, RecordQueue, RecordType, Result};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use crate::sys::{self, EventFd};
+use crate::sys;
 
 const AT_MOST_EVERY: Duration = Duration::from_millis(500);
 /// Larger than any single notification; what of one does not fit is not looked at anyway.

@@ -14,9 +14,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ipop_base::{Error, Handle, RecordQueue, Result, TextMap, next_handle};
+use ipop_base::{Error, EventFd, Handle, RecordQueue, Result, TextMap, next_handle};
 
-use crate::sys::{self, EventFd};
+use crate::sys;
 use target::Target;
 
 /// One network needs one; the rest is room for reconnects whose predecessor still waits for a name server.

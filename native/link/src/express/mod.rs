@@ -14,10 +14,10 @@ mod sender;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use ipop_base::{Drop, DropCounters, Frame};
+use ipop_base::{Drop, DropCounters, Frame, lock};
 use ipop_express::{OpenKey, Replay};
 
 use crate::juice_socket::Taken;
@@ -88,10 +88,6 @@ pub struct News {
     unknown_epoch: bool,
     /// The peer moved there.
     moved: Option<Address>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Express {

@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use ipop_base::{Error, Result};
+use ipop_base::{Error, EventFd, Result};
 
 use super::{AgentId, Route, SHARED_COUNT, Sockets, sockets, sockets_mut};
 use crate::udp::{self, Address};
@@ -31,13 +31,13 @@ unsafe extern "C" {
 
 /// One of each thread that polls as libjuice does: readable when it shall look anew at who reads its sockets, as it may sleep on one that is
 /// not its own any more.
-static LOOK_ANEW: Mutex<Vec<Weak<OwnedFd>>> = Mutex::new(Vec::new());
+static LOOK_ANEW: Mutex<Vec<Weak<EventFd>>> = Mutex::new(Vec::new());
 
 thread_local! {
     /// This thread has received datagrams: libjuice's own, perhaps.
     static RECEIVES: Cell<bool> = const { Cell::new(false) };
     /// Its own of `LOOK_ANEW`.
-    static LOOKS: Option<Arc<OwnedFd>> = eventfd().ok().map(|fd| {
+    static LOOKS: Option<Arc<EventFd>> = EventFd::new().ok().map(|fd| {
         let fd = Arc::new(fd);
         look_anew_of().push(Arc::downgrade(&fd));
         fd
@@ -50,7 +50,7 @@ pub struct Shared {
     agent: AgentId,
     state: Mutex<State>,
     /// Readable when there is something for libjuice.
-    wake: OwnedFd,
+    wake: EventFd,
 }
 
 #[derive(Default)]
@@ -87,7 +87,7 @@ impl Taken {
         udp::receive_trains(socket.as_raw_fd());
         udp::receive_tos(socket.as_raw_fd());
         udp::enlarge_buffers(socket.as_raw_fd());
-        look_anew_of().retain(|fd| fd.upgrade().inspect(|fd| signal(fd)).is_some());
+        look_anew_of().retain(|fd| fd.upgrade().inspect(|fd| fd.signal()).is_some());
         Ok(Self { shared, socket })
     }
 
@@ -108,7 +108,7 @@ impl Taken {
 
     /// Tells libjuice that something was left.
     pub fn wake(&self) {
-        signal(&self.shared.wake);
+        self.shared.wake.signal();
     }
 }
 
@@ -142,7 +142,7 @@ fn share(sockets: &mut Sockets, route: &Route) -> Result<Arc<Shared>> {
     if let Some(shared) = sockets.shared.get(&route.fd) {
         return Ok(shared.clone());
     }
-    let shared = Arc::new(Shared { agent: route.agent, state: Mutex::default(), wake: eventfd()? });
+    let shared = Arc::new(Shared { agent: route.agent, state: Mutex::default(), wake: EventFd::new()? });
     sockets.shared.insert(route.fd, shared.clone());
     sockets.set_count();
     Ok(shared)
@@ -247,8 +247,9 @@ pub unsafe extern "C" fn __wrap_poll(fds: *mut libc::pollfd, count: libc::nfds_t
 fn poll(entries: &mut [libc::pollfd], polled: &mut Vec<libc::pollfd>, mut timeout: c_int) -> c_int {
     polled.clear();
     polled.extend_from_slice(entries);
-    let look_anew = LOOKS.with(|fd| fd.as_ref().map_or(-1, |fd| fd.as_raw_fd()));
-    polled.push(libc::pollfd { fd: look_anew, events: libc::POLLIN, revents: 0 });
+    let look_anew = LOOKS.with(Option::clone);
+    let fd = look_anew.as_ref().map_or(-1, |look_anew| look_anew.as_raw_fd());
+    polled.push(libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
     let mut known: Vec<(usize, Arc<Shared>)> = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         let Some(shared) = shared(entry.fd) else { continue };
@@ -262,20 +263,20 @@ fn poll(entries: &mut [libc::pollfd], polled: &mut Vec<libc::pollfd>, mut timeou
         drop(state);
         known.push((index, shared));
     }
-    // SAFETY: the entries live during the call; eventfds among them are held by `known` and LOOKS.
+    // SAFETY: the entries live during the call; eventfds among them are held by `known` and `look_anew`.
     let ready = unsafe { __real_poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout) };
     if ready < 0 {
         return ready;
     }
-    if polled[entries.len()].revents != 0 {
-        clear(look_anew);
+    if let Some(look_anew) = look_anew.filter(|_| polled[entries.len()].revents != 0) {
+        look_anew.clear();
     }
     entries.iter_mut().zip(&*polled).for_each(|(entry, polled)| entry.revents = polled.revents);
     for (index, shared) in known {
         let entry = &mut entries[index];
         if polled[index].fd != entry.fd && entry.revents & libc::POLLIN != 0 {
             // Before the queue is read: what is left afterwards signals anew.
-            clear(polled[index].fd);
+            shared.wake.clear();
         }
         if entry.revents == 0 && !shared.lock().waiting.is_empty() {
             entry.revents = libc::POLLIN;
@@ -284,28 +285,6 @@ fn poll(entries: &mut [libc::pollfd], polled: &mut Vec<libc::pollfd>, mut timeou
     entries.iter().filter(|entry| entry.revents != 0).count() as c_int
 }
 
-fn look_anew_of() -> MutexGuard<'static, Vec<Weak<OwnedFd>>> {
+fn look_anew_of() -> MutexGuard<'static, Vec<Weak<EventFd>>> {
     LOOK_ANEW.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn eventfd() -> Result<OwnedFd> {
-    // SAFETY: eventfd takes no pointers; the result is checked before it is owned.
-    let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-    if fd < 0 {
-        return Err(Error::last_os("cannot make an eventfd"));
-    }
-    // SAFETY: fd is a fresh descriptor that nothing else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn signal(eventfd: &OwnedFd) {
-    let one = 1u64.to_ne_bytes();
-    // SAFETY: writes 8 bytes from a live array; EAGAIN (counter full) still leaves it readable.
-    unsafe { libc::write(eventfd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-}
-
-fn clear(eventfd: RawFd) {
-    let mut count = [0u8; 8];
-    // SAFETY: reads 8 bytes into a live array.
-    unsafe { libc::read(eventfd, count.as_mut_ptr().cast(), count.len()) };
 }

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT
-//! Threads of the datapath: small stacks, and no signal ever runs on them (signals belong to the runtime's thread).
+//! Threads on which no signal ever runs (signals belong to the runtime's), and locks that outlive a panic.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use ipop_base::{Error, Result};
+use crate::{Error, Result};
 
-/// Frames are on the heap; what these threads keep on their stacks is a few kilobytes.
-const STACK: usize = 256 << 10;
-
-/// Starts a thread with all signals blocked. `name` has at most 15 characters.
-pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+/// Starts a thread with all signals blocked; threads it starts inherit that. `name` has at most 15 characters.
+pub fn spawn(name: &str, stack_bytes: usize, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let before = block_signals();
-    let thread = Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body);
+    let thread = Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(body);
     // SAFETY: `before` is the mask that this very thread had; restoring it touches no other memory.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
     thread.map_err(|cause| Error::io(&format!("cannot start thread '{name}'"), &cause))
@@ -28,4 +26,9 @@ fn block_signals() -> libc::sigset_t {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
     }
     before
+}
+
+/// Takes a mutex, also after a thread that held it has panicked: what is behind ours is whole between any two statements.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
