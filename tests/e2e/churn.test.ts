@@ -28,8 +28,6 @@ const WARM_UP = 1;
 const RSS_WARM_UP = 5;
 /** Figures are the lowest of so many readings: our own questions to the control socket come and go. */
 const READINGS = 5;
-/** What a closed link leaves running for so long: its agent says goodbye (1 s), TURN and XMPP time out. */
-const SETTLE_MS = 15_000;
 /** A link by a relay tries for a direct path now and then, beside itself, for a minute at most: until then it has more. */
 const LET_GO_MS = 90_000;
 /** A link through a relay has one descriptor more at the end whose media the relay does not wrap; which end that is may change. */
@@ -198,10 +196,13 @@ async function judgeFigures(cycle: number): Promise<string[]> {
   return said;
 }
 
-/** A link that goes by express has two descriptors more than one that does not yet: waits until each that can does. */
+/**
+ * A link that goes by express has two descriptors more than one that does not yet: waits until each that can does. A cut may have moved it
+ * to the relay, and it looks for a direct path half a minute later.
+ */
 async function byExpress(): Promise<void> {
   const ends = pair('office', 'boat');
-  await until('office and boat by express', SETTLE_MS, () =>
+  await until('office and boat by express', LET_GO_MS, () =>
     ends.every((end) => mesh.watcher.peer(end)?.path?.carriage === 'express'),
   );
 }

@@ -120,7 +120,8 @@ pub struct Link {
     /// Something waits in `Outgoing::batch`, or did a moment ago.
     holds_back: AtomicBool,
     receiver: Mutex<Receiver>,
-    inbound: Arc<Inbound>,
+    /// The worker's: it ends when the link is closed, whoever still knows the link.
+    inbound: OnceLock<Weak<Inbound>>,
     inbound_token: Mutex<Option<Token>>,
     /// Where our media went last; None: nowhere yet.
     route: Mutex<Option<Route>>,
@@ -266,7 +267,7 @@ impl Link {
             sender: Mutex::new(Outgoing { carriage: Sender::new(random, may_change_ssrc), batch: Batch::default() }),
             holds_back: AtomicBool::new(false),
             receiver: Mutex::new(Receiver::new(0)),
-            inbound: Arc::new(Inbound::new()?),
+            inbound: OnceLock::new(),
             inbound_token: Mutex::default(),
             route: Mutex::default(),
             route_due_ms: AtomicU64::new(0),
@@ -295,7 +296,9 @@ impl Link {
         // These cannot be set: Links::open calls this once.
         let _ = self.me.set(Arc::downgrade(self));
         let _ = self.arrivals.set(Arrivals::new(self.shape.down.clone(), inward));
-        let reader = InboundReader::new(self.inbound.clone(), Arc::downgrade(self), sink.clone().ingress(self.handle));
+        let inbound = Arc::new(Inbound::new()?);
+        let _ = self.inbound.set(Arc::downgrade(&inbound));
+        let reader = InboundReader::new(inbound, Arc::downgrade(self), sink.clone().ingress(self.handle));
         *lock(&self.inbound_token) = Some(self.worker.add(Box::new(reader))?);
         let _ = self.sink.set(SinkBox(sink));
         Ok(())

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use ipop_base::{DropCounters, FrameSink, Handle, Token, Worker};
+use ipop_base::{DropCounters, FrameSink, Handle, Token, Worker, lock};
 use ipop_express::{Action, Binding, Ciphers, Exchange, Params, Path, PathParams, Replay, Role, SealKey};
 use ipop_queue::Meter;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -243,10 +243,14 @@ impl Control {
         self.is_closed = true;
         if let Some(express) = &self.express {
             express.open.store(false, Ordering::Release);
-            express.sender().resize(None);
+            express.sender().close();
         }
         if let Some(token) = self.token.take() {
             self.around.worker.remove(token);
+        }
+        // A switch may know the link for a while yet, until its next frame: that keeps neither socket nor keys.
+        if let Some(express) = &self.express {
+            lock(&express.epochs).clear();
         }
     }
 
@@ -261,7 +265,6 @@ impl Control {
             sender.rekey(epoch, key);
         }
         let express = Arc::new(Express {
-            taken,
             drops: self.around.drops.clone(),
             arrivals: self.around.arrivals.clone(),
             silence: self.around.silence.clone(),
@@ -276,7 +279,7 @@ impl Control {
             news: Mutex::default(),
         });
         let ingress = self.around.sink.clone().ingress(self.around.port);
-        let receiver = Receiver::new(express.clone(), ingress);
+        let receiver = Receiver::new(express.clone(), taken, ingress);
         match self.around.worker.add(Box::new(receiver)) {
             Ok(token) => self.token = Some(token),
             Err(error) => return self.fault = Some(error.text),

@@ -20,7 +20,6 @@ use std::time::Instant;
 use ipop_base::{Drop, DropCounters, Frame, lock};
 use ipop_express::{OpenKey, Replay};
 
-use crate::juice_socket::Taken;
 use crate::report::Silence;
 use crate::shape::Arrivals;
 use crate::udp::Address;
@@ -53,7 +52,6 @@ pub struct Answer {
 
 /// What threads share.
 pub struct Express {
-    taken: Arc<Taken>,
     drops: Arc<DropCounters>,
     arrivals: Arrivals,
     silence: Arc<Silence>,

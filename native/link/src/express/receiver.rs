@@ -16,6 +16,7 @@ use ipop_queue::{Ecn, receive};
 use super::sender::{ANSWER_LEN, ENTRY, KIND_ANSWER, KIND_FRAME, KIND_FRAMES, KIND_PIECE, KIND_PROBE, SEEN_ANSWER_LEN};
 use super::{Answer, Epoch, Express, lock};
 use crate::fragment::{PieceHeader, Reassembly};
+use crate::juice_socket::Taken;
 use crate::udp::{self, Address, Train};
 
 /// Trains received before they are worked on: what belongs together may lie in two of them.
@@ -30,6 +31,7 @@ thread_local! {
 /// The receiving side of one link. It lives in a worker.
 pub struct Receiver {
     express: Arc<Express>,
+    taken: Arc<Taken>,
     ingress: Option<Box<dyn Ingress>>,
     reassembly: Reassembly,
     /// The highest counter of the newest epoch: only who is ahead of it may move the link.
@@ -51,9 +53,10 @@ struct Done {
 
 impl Receiver {
     /// A receiver without keys: they come by `Express::open_with`.
-    pub fn new(express: Arc<Express>, ingress: Box<dyn Ingress>) -> Self {
+    pub fn new(express: Arc<Express>, taken: Arc<Taken>, ingress: Box<dyn Ingress>) -> Self {
         Self {
             express,
+            taken,
             ingress: Some(ingress),
             reassembly: Reassembly::default(),
             newest: (0, 0),
@@ -66,7 +69,7 @@ impl Receiver {
     fn receive(&self, buffers: &mut [Vec<u8>]) -> [Option<Train>; TRAINS] {
         let mut trains = [None; TRAINS];
         for (train, buffer) in trains.iter_mut().zip(buffers) {
-            *train = udp::receive_train(self.express.taken.fd(), buffer).ok();
+            *train = udp::receive_train(self.taken.fd(), buffer).ok();
             if train.is_none() {
                 break;
             }
@@ -90,7 +93,7 @@ impl Receiver {
             for datagram in train.datagrams(buffer) {
                 if datagram[0] >= KIND_FRAME {
                     self.datagram(datagram, &train.from, &mut epochs, &mut join, &mut done, &mut input);
-                } else if express.taken.leave(datagram, &train.from) {
+                } else if self.taken.leave(datagram, &train.from) {
                     done.left = true;
                 } else {
                     express.drops.count(Drop::LinkFull);
@@ -102,7 +105,7 @@ impl Receiver {
         ingress.flush();
         self.ingress = Some(ingress);
         if done.left {
-            self.express.taken.wake();
+            self.taken.wake();
         }
         if done.opened > 0 {
             self.express.received.fetch_add(done.opened, Ordering::Relaxed);
@@ -233,7 +236,7 @@ fn seen_address(bytes: &[u8]) -> Option<SocketAddr> {
 
 impl Source for Receiver {
     fn fd(&self) -> RawFd {
-        self.express.taken.fd()
+        self.taken.fd()
     }
 
     fn ready(&mut self) -> bool {

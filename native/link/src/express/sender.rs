@@ -56,7 +56,8 @@ pub struct Sent {
 
 /// The sending side of one link. Its caller holds a lock over it.
 pub struct Sender {
-    taken: Arc<Taken>,
+    /// None once it is closed.
+    taken: Option<Arc<Taken>>,
     drops: Arc<DropCounters>,
     to: Address,
     /// Bytes of a full datagram; 0 while frames must go another way.
@@ -85,7 +86,7 @@ impl Sender {
     /// A sender that carries nothing yet.
     pub fn new(taken: Arc<Taken>, to: Address, drops: Arc<DropCounters>) -> Self {
         Self {
-            taken,
+            taken: Some(taken),
             drops,
             to,
             size: 0,
@@ -118,6 +119,15 @@ impl Sender {
     /// Bytes of a full datagram.
     pub fn size(&self) -> u16 {
         self.size as u16
+    }
+
+    /// Lets go of socket and key, for good.
+    pub fn close(&mut self) {
+        self.resize(None);
+        self.key = None;
+        self.held.clear();
+        self.train = Box::default();
+        self.taken = None;
     }
 
     /// Sets the bytes of a full datagram; None closes the carriage.
@@ -385,10 +395,14 @@ impl Sender {
     /// Sends a train, or counts why it cannot go. False: not now.
     fn send(&mut self, train: &[u8], segment: usize, to: &Address, tos: u8) -> bool {
         let count = train.len().div_ceil(segment) as u64;
-        let not_sent = match udp::send_train(self.taken.fd(), train, segment, to, tos) {
+        let Some(taken) = &self.taken else {
+            self.drops.add(Drop::LinkClosed, count);
+            return true;
+        };
+        let not_sent = match udp::send_train(taken.fd(), train, segment, to, tos) {
             Ok(()) => NotSent::default(),
             Err(Refused::Full) => return false,
-            Err(why) => udp::without_train(self.taken.fd(), train, segment, to, tos, why),
+            Err(why) => udp::without_train(taken.fd(), train, segment, to, tos, why),
         };
         self.sent.too_big |= not_sent.too_big;
         self.total += count - not_sent.datagrams;

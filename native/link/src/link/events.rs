@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! What libdatachannel tells a link. All of this runs on libdatachannel's threads.
 
+use std::sync::Weak;
 use std::sync::atomic::Ordering;
 
 use ipop_base::{Drop, Frame, Ingress, RecordType};
@@ -140,8 +141,10 @@ impl Link {
         self.silence.heard(self.now_ms());
         if id != self.track.load(Ordering::Acquire) {
             self.on_control(bytes);
-        } else if !self.inbound.push(bytes) {
-            self.drops.count(Drop::LinkFull);
+        } else if let Some(inbound) = self.inbound.get().and_then(Weak::upgrade) {
+            if !inbound.push(bytes) {
+                self.drops.count(Drop::LinkFull);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //! The express carriage on paths that fail it, and among datagrams that are not the peer's.
 
+use super::lifetime::come_and_go;
 use super::sites::*;
 use super::*;
 
@@ -305,53 +306,35 @@ fn memory() -> i64 {
     field.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Makes links that go by express, and ends each in another way.
-fn come_and_go(rounds: usize) {
-    let queues = [(); 2].map(|()| Arc::new(RecordQueue::new().unwrap()));
-    let links = [0, 1].map(|i: usize| start_links(queues[i].clone()));
-    let mut before = (0, 0);
-    for round in 0..=rounds {
-        let mut a = End::with(links[0].clone(), queues[0].clone(), Role::Offer, false);
-        let mut b = End::with(links[1].clone(), queues[1].clone(), Role::Answer, false);
-        bring_up(&mut a, &mut b);
-        by_express(&a, &b, ["rekey_ms=100"; 2]);
-        arrives(&a, &b, 1000);
-        match round % 3 {
-            0 => a.inner().lose("silent", "as if"),
-            // The peer learns of it in the midst of traffic.
-            1 => {
-                (0..50).for_each(|_| b.transmit.transmit(&Frame::plain(&frame(1400))).unwrap());
-                a.links.close(a.link).unwrap();
-                b.transmit.flush();
-            }
-            _ => {}
+/// Uses and closes links by express, each in another way.
+fn used_by_express(round: usize, a: &mut End, b: &mut End) {
+    by_express(a, b, ["rekey_ms=100"; 2]);
+    arrives(a, b, 1000);
+    match round % 3 {
+        0 => a.inner().lose("silent", "as if"),
+        // The peer learns of it in the midst of traffic.
+        1 => {
+            (0..50).for_each(|_| b.transmit.transmit(&Frame::plain(&frame(1400))).unwrap());
+            a.links.close(a.link).unwrap();
+            b.transmit.flush();
         }
-        let _ = a.links.close(a.link);
-        b.links.close(b.link).unwrap();
-        let weak = [&a, &b].map(|end| Arc::downgrade(&end.transmit));
-        drop((a, b));
-        wait_until("both links freed", || weak.iter().all(|link| link.strong_count() == 0));
-        queues.iter().for_each(|queue| while queue.poll(&mut vec![0; 1 << 17]) > 0 {});
-        if round == 0 {
-            std::thread::sleep(Duration::from_millis(300));
-            before = (count("/proc/self/task"), count("/proc/self/fd"));
-        }
+        _ => {}
     }
-    wait_until("threads ended", || count("/proc/self/task") <= before.0);
-    wait_until("descriptors closed", || count("/proc/self/fd") <= before.1);
+    let _ = a.links.close(a.link);
+    b.links.close(b.link).unwrap();
 }
 
 #[test]
 fn links_by_express_that_come_and_go_leave_neither_threads_nor_descriptors() {
     let Some(_guard) = network() else { return };
-    come_and_go(3);
+    come_and_go(3, used_by_express);
 }
 
 #[test]
 #[ignore = "takes minutes: cargo test --release -p ipop-link -- --ignored"]
 fn two_hundred_links_by_express_leave_neither_threads_nor_descriptors() {
     let Some(_guard) = network() else { return };
-    come_and_go(200);
+    come_and_go(200, used_by_express);
 }
 
 #[test]
