@@ -22,7 +22,8 @@ import {allLinked, healthItem, labTest, networkOf, peerOf, RETURN_MS, startAll, 
 const MAX_UPCALLS = 100;
 /** What hosts of an Ethernet of 1500 bytes say to each other: nobody on the way lowers it. */
 const MSS = {address: 1500 - 20 - 20, address6: 1500 - 40 - 20} as const;
-const MAX_RSS_KB = 30 * 1024;
+/** txiki.js needs 16 MB by itself. */
+const MAX_RSS_KB = {ipopd: 30 * 1024, txiki: 40 * 1024} as const;
 const IDLE_SEC = 6;
 /** A link without traffic is given up after 30 s; the next 5 s are for noticing. */
 const LOST_MS = 40_000;
@@ -195,7 +196,7 @@ labTest(
   },
 );
 
-labTest('an idle node needs less than 30 MB and 1 % of a CPU', async (t) => {
+labTest('an idle node needs less than 30 MB (40 on txiki.js) and 1 % of a CPU', async (t) => {
   const before = nodes.map((one) => one.usage());
   const start = performance.now();
   await sleep(IDLE_SEC * 1000); // the span that is measured
@@ -204,7 +205,7 @@ labTest('an idle node needs less than 30 MB and 1 % of a CPU', async (t) => {
     const {rssKb, cpuMs, threads} = one.usage();
     const percent = (100 * (cpuMs - before[i]!.cpuMs)) / elapsed;
     t.log(`${one.name}: ${rssKb} KB, ${percent.toFixed(2)} % CPU, ${threads} threads`);
-    t.true(rssKb < MAX_RSS_KB, `${one.name}: ${rssKb} KB`);
+    t.true(rssKb < MAX_RSS_KB[one.runtime], `${one.name}: ${rssKb} KB`);
     t.true(percent < 1, `${one.name}: ${percent} %`);
   });
 });

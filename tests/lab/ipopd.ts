@@ -86,6 +86,10 @@ export class IpopNode {
     return join(this.world.lab.logDir, `${this.site.router.label}-ipopd.log`);
   }
 
+  get runtime(): 'ipopd' | 'txiki' {
+    return this.options.runtime ?? (this.name === TXIKI_SITE ? 'txiki' : 'ipopd');
+  }
+
   get isStarted(): boolean {
     return this.#proc !== undefined;
   }
@@ -93,8 +97,8 @@ export class IpopNode {
   /** Starts ipopd on the router; does not wait for anything. */
   start(): void {
     if (!existsSync(IPOPD)) throw new Error(`${IPOPD} is missing: run scripts/build first.`);
-    const {runtime = this.name === TXIKI_SITE ? 'txiki' : 'ipopd', under = [], env = {}} = this.options;
-    const daemon = runtime === 'txiki' ? [prepareTjs(), 'run', BUNDLE, 'daemon'] : [IPOPD];
+    const {under = [], env = {}} = this.options;
+    const daemon = this.runtime === 'txiki' ? [prepareTjs(), 'run', BUNDLE, 'daemon'] : [IPOPD];
     this.#proc = this.site.router.spawn('ipopd', [...under, ...daemon, '--config', this.configFile], {env});
   }
 
