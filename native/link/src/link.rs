@@ -54,6 +54,9 @@ const MAX_EXCHANGE: usize = 16;
 /// The longest of them has 38 bytes.
 const MAX_EXCHANGE_LEN: usize = 64;
 
+/// A link is young for so long: a direct path may follow a relayed one, and express is about to begin.
+const YOUNG_MS: u64 = 10_000;
+
 const TRACK_OPEN: u8 = 1;
 const CHANNEL_OPEN: u8 = 2;
 

@@ -12,6 +12,7 @@ mod cut;
 mod headers;
 mod join;
 mod mark;
+pub mod mss;
 mod template;
 mod vnet;
 

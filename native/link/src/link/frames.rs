@@ -4,15 +4,21 @@
 use std::sync::atomic::Ordering;
 
 use ipop_base::{Drop, Frame, PortTransmit, lock};
+use ipop_express::IPV4_SIZES;
+use ipop_offload::{Offload, mss};
 
-use super::{Link, Outgoing};
+use super::{Link, Outgoing, YOUNG_MS};
 use crate::agent;
-use crate::carriage::Sender;
+use crate::carriage::{self, Sender};
+use crate::express::OVERHEAD;
 use crate::juice_socket;
 
 impl PortTransmit for Link {
     /// Takes a frame, which leaves at the latest with `flush` unless it must wait its turn. LinkClosed when the link is not up; Oversize and Malformed as in the senders.
     fn transmit(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
+        if frame.segments == 1 && mss::is_syn(frame.bytes) {
+            return self.transmit_syn(frame);
+        }
         self.admit(frame)
     }
 
@@ -27,6 +33,30 @@ impl PortTransmit for Link {
 }
 
 impl Link {
+    #[cold]
+    fn transmit_syn(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
+        let is_open = Offload::read(&frame.vnet).is_ok_and(|offload| offload.open.is_some());
+        let mut syn = frame.to_vec();
+        mss::clamp(&mut syn, is_open, self.whole());
+        self.admit(&Frame { bytes: &syn, tail: &[], ..*frame })
+    }
+
+    /// Bytes of the longest frame that goes in one datagram. While express may only be about to begin, what it carries at best: a connection
+    /// keeps its MSS for good.
+    fn whole(&self) -> usize {
+        let size = match self.by_express() {
+            Some(express) => express.sender().size(),
+            None if self.awaits_express() => IPV4_SIZES[0],
+            None => 0,
+        };
+        usize::from(size).saturating_sub(OVERHEAD).max(carriage::ROOM)
+    }
+
+    fn awaits_express(&self) -> bool {
+        let is_relayed = lock(&self.route).is_some_and(|route| !route.is_direct);
+        !is_relayed && self.now_ms() < self.up_ms.load(Ordering::Relaxed) + YOUNG_MS
+    }
+
     pub(super) fn transmit_srtp(&self, frame: &Frame<'_>) -> std::result::Result<(), Drop> {
         let now = self.now_ms();
         let track = self.track.load(Ordering::Acquire);

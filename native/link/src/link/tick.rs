@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use ipop_base::{RecordType, TextMapWriter, lock};
 
-use super::{Link, Phase};
+use super::{Link, Phase, YOUNG_MS};
 use crate::agent;
 use crate::juice_socket::{self, Route};
 use crate::udp::Address;
 
 /// How often the selected pair is looked up again, for `info`.
 const PAIR_REFRESH_MS: u64 = 5_000;
-/// The same while a link is young, and for how long that is: the first pair that works may be a relayed one, and a direct one follow.
+/// The same while a link is young: the first pair that works may be a relayed one, and a direct one follow.
 const YOUNG_REFRESH_MS: u64 = 500;
-const YOUNG_MS: u64 = 10_000;
 /// After the peer moved: what ICE makes of it within this time is no news to anybody.
 const FOLLOWED_MS: u64 = 1_000;
 /// How long the timer sleeps at most, and how long while candidates are held back or a report waits for the sender.
