@@ -9,6 +9,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
 
 use crate::{Error, EventFd, Result, lock, spawn};
 
@@ -28,6 +29,11 @@ pub trait Source: Send {
 
     /// Its descriptor is readable, or failed: does one bounded batch without blocking. False: nothing more comes, and the worker drops it.
     fn ready(&mut self) -> bool;
+
+    /// After `ready`: it is to run again after so long, whether or not the descriptor is readable, and not before. None: when it is readable.
+    fn rest(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Names a source within its worker; never reused.
@@ -132,34 +138,103 @@ impl Worker {
     }
 
     /// Drops a source, if it is still there.
-    fn forget(&self, sources: &mut HashMap<u64, Box<dyn Source>>, token: u64) {
-        let Some(source) = sources.remove(&token) else { return };
+    fn forget(&self, sources: &mut Sources, token: u64) {
+        sources.resting.retain(|rest| rest.token != token);
+        let Some(source) = sources.all.remove(&token) else { return };
         // SAFETY: deleting takes no event. A descriptor that is gone was unwatched by the kernel.
         unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, source.fd(), std::ptr::null_mut()) };
     }
 
     fn run(&self) {
-        let mut sources: HashMap<u64, Box<dyn Source>> = HashMap::new();
+        let mut sources = Sources::default();
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
+        let mut can_rest = true;
         loop {
-            // SAFETY: the kernel writes at most EVENTS events into a live array. A signal is no reason to stop: all are blocked, but a
-            // debugger interrupts too.
-            let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), events.as_mut_ptr(), EVENTS as i32, -1) };
-            for event in &events[..usize::try_from(count).unwrap_or(0)] {
-                let token = event.u64;
-                if token == WAKE {
-                    if !self.change(&mut sources) {
-                        return;
-                    }
-                } else if sources.get_mut(&token).is_some_and(|source| !source.ready()) {
-                    self.forget(&mut sources, token);
+            let count = match self.wait(&mut events, sources.resting.iter().map(|rest| rest.until).min()) {
+                Ok(count) => count,
+                // Linux < 5.11 has no waits in us: nobody rests there.
+                Err(libc::ENOSYS) => {
+                    can_rest = false;
+                    std::mem::take(&mut sources.resting)
+                        .iter()
+                        .for_each(|rest| self.listen(&sources, rest.token, true));
+                    0
+                }
+                Err(_) => 0,
+            };
+            for event in &events[..count] {
+                if event.u64 != WAKE {
+                    self.ready(&mut sources, event.u64, can_rest);
+                } else if !self.change(&mut sources) {
+                    return;
+                }
+            }
+            if !sources.resting.is_empty() {
+                let now = Instant::now();
+                while let Some(rest) = sources.resting.iter().find(|rest| rest.until <= now) {
+                    let token = rest.token;
+                    self.ready(&mut sources, token, can_rest);
                 }
             }
         }
     }
 
+    /// How many events there are, at the latest at this time.
+    fn wait(
+        &self,
+        events: &mut [libc::epoll_event; EVENTS],
+        until: Option<Instant>,
+    ) -> std::result::Result<usize, i32> {
+        let (epoll, room) = (self.epoll.as_raw_fd(), EVENTS as i32);
+        let Some(until) = until else {
+            // SAFETY: the kernel writes at most EVENTS events into a live array. A signal is no reason to stop: all are blocked, but a
+            // debugger interrupts too.
+            let count = unsafe { libc::epoll_wait(epoll, events.as_mut_ptr(), room, -1) };
+            return Ok(usize::try_from(count).unwrap_or(0));
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        // The 64-bit form of the kernel, also where time_t has 32 bits.
+        let timeout = [left.as_secs() as i64, i64::from(left.subsec_nanos())];
+        let no_signals = std::ptr::null::<libc::sigset_t>();
+        // SAFETY: as above; the time lives during the call.
+        let count = unsafe {
+            libc::syscall(libc::SYS_epoll_pwait2, epoll, events.as_mut_ptr(), room, timeout.as_ptr(), no_signals, 0)
+        };
+        usize::try_from(count).map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(0))
+    }
+
+    /// Lets a source do a batch, and rest if it wants to.
+    fn ready(&self, sources: &mut Sources, token: u64, can_rest: bool) {
+        let Some(source) = sources.all.get_mut(&token) else { return };
+        if !source.ready() {
+            return self.forget(sources, token);
+        }
+        let until = source.rest().filter(|_| can_rest).map(|rest| Instant::now() + rest);
+        let resting = sources.resting.iter().position(|rest| rest.token == token);
+        match (until, resting) {
+            (Some(until), Some(at)) => sources.resting[at].until = until,
+            (Some(until), None) => {
+                sources.resting.push(Rest { until, token });
+                self.listen(sources, token, false);
+            }
+            (None, Some(at)) => {
+                sources.resting.swap_remove(at);
+                self.listen(sources, token, true);
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Has a source's descriptor wake the thread, or not.
+    fn listen(&self, sources: &Sources, token: u64, listens: bool) {
+        let Some(source) = sources.all.get(&token) else { return };
+        let mut event = libc::epoll_event { events: if listens { libc::EPOLLIN as u32 } else { 0 }, u64: token };
+        // SAFETY: the event lives during the call, which copies it.
+        unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_MOD, source.fd(), &raw mut event) };
+    }
+
     /// Takes and drops sources; false when the worker shall end.
-    fn change(&self, sources: &mut HashMap<u64, Box<dyn Source>>) -> bool {
+    fn change(&self, sources: &mut Sources) -> bool {
         self.wake.clear();
         let (added, removed, asked) = {
             let mut state = lock(&self.state);
@@ -168,12 +243,25 @@ impl Worker {
             }
             (std::mem::take(&mut state.added), std::mem::take(&mut state.removed), state.asked)
         };
-        sources.extend(added);
+        sources.all.extend(added);
         removed.into_iter().for_each(|token| self.forget(sources, token));
         lock(&self.state).done = asked;
         self.changed.notify_all();
         true
     }
+}
+
+/// What the thread has.
+#[derive(Default)]
+struct Sources {
+    all: HashMap<u64, Box<dyn Source>>,
+    /// Those whose descriptors do not wake the thread.
+    resting: Vec<Rest>,
+}
+
+struct Rest {
+    until: Instant,
+    token: u64,
 }
 
 /// The thread ends, be it by a panic: nobody waits for it any more.
@@ -286,6 +374,57 @@ mod tests {
         worker.add(source_b).unwrap();
         b.write_all(b"yz").unwrap();
         assert_eq!((seen_a.recv(), seen_b.recv(), seen_b.recv()), (Ok(b'x'), Ok(b'y'), Ok(b'z')));
+        worker.stop();
+    }
+
+    /// Reads all that there is, then rests.
+    struct Rests {
+        stream: UnixStream,
+        rest: Duration,
+        seen: Sender<usize>,
+    }
+
+    impl Source for Rests {
+        fn fd(&self) -> RawFd {
+            self.stream.as_raw_fd()
+        }
+
+        fn ready(&mut self) -> bool {
+            let mut bytes = [0; 64];
+            match self.stream.read(&mut bytes) {
+                Ok(0) => false,
+                Ok(count) => self.seen.send(count).is_ok(),
+                Err(cause) if is_later(&cause) => {
+                    self.rest = Duration::ZERO;
+                    self.seen.send(0).is_ok()
+                }
+                Err(_) => false,
+            }
+        }
+
+        fn rest(&self) -> Option<Duration> {
+            Some(self.rest).filter(|rest| !rest.is_zero())
+        }
+    }
+
+    #[test]
+    fn a_source_that_rests_is_looked_at_after_its_time_and_then_wakes_the_thread_again() {
+        let worker = Worker::start("test").unwrap();
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let (seen, receiver) = channel();
+        worker.add(Box::new(Rests { stream: theirs, rest: Duration::from_millis(100), seen })).unwrap();
+        let start = Instant::now();
+        ours.write_all(b"a").unwrap();
+        assert_eq!(receiver.recv(), Ok(1));
+        ours.write_all(b"bc").unwrap();
+        assert_eq!(receiver.recv(), Ok(2));
+        assert!(start.elapsed() >= Duration::from_millis(100), "{:?}", start.elapsed());
+        assert_eq!(receiver.recv(), Ok(0), "nothing came while it rested");
+        ours.write_all(b"d").unwrap();
+        assert_eq!(receiver.recv(), Ok(1));
+        drop(ours);
+        assert!(receiver.recv().is_err(), "it ended");
         worker.stop();
     }
 

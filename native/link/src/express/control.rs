@@ -86,8 +86,8 @@ pub struct Control {
 /// What is known of lost datagrams, by the answers to probes.
 #[derive(Default)]
 struct Loss {
-    /// Probes, and how many datagrams had left with each.
-    probed: VecDeque<(u32, u64)>,
+    /// Probes, how many datagrams had left with each, and when that was.
+    probed: VecDeque<(u32, u64, u64)>,
     meter: Meter,
     /// Sent and lost since somebody asked.
     news: (u64, u64),
@@ -97,20 +97,21 @@ struct Loss {
 const MAX_PROBED: usize = 16;
 
 impl Loss {
-    fn probed(&mut self, id: u32, total: u64) {
+    fn probed(&mut self, id: u32, total: u64, now: u64) {
         if self.probed.len() == MAX_PROBED {
             self.probed.pop_front();
         }
-        self.probed.push_back((id, total));
+        self.probed.push_back((id, total, now));
     }
 
-    /// Answers to probes before it count no more: they were overtaken.
-    fn answered(&mut self, id: u32, received: u64) {
-        let Some(at) = self.probed.iter().position(|(probe, _)| *probe == id) else { return };
-        let (_, total) = self.probed[at];
+    /// Answers to probes before it count no more: they were overtaken. Returns how long it was on its way, in ms.
+    fn answered(&mut self, id: u32, received: u64, now: u64) -> Option<u64> {
+        let at = self.probed.iter().position(|(probe, ..)| *probe == id)?;
+        let (_, total, probed_ms) = self.probed[at];
         self.probed.drain(..=at);
         let (sent, lost) = self.meter.update(total, received);
         (self.news.0, self.news.1) = (self.news.0 + sent, self.news.1 + lost);
+        Some(now.saturating_sub(probed_ms))
     }
 }
 
@@ -275,6 +276,7 @@ impl Control {
             sender: Mutex::new(sender),
             epochs: Mutex::new(std::mem::take(&mut self.early_open)),
             received: AtomicU64::new(0),
+            round_trip_ms: AtomicU64::new(0),
             asked_ms: AtomicU64::new(0),
             news: Mutex::default(),
         });
@@ -318,7 +320,11 @@ impl Control {
         if let Some(path) = &mut self.path {
             answers.iter().for_each(|answer| path.answered(answer.id, answer.size, now));
         }
-        answers.iter().for_each(|answer| self.loss.answered(answer.id, answer.received));
+        for answer in &answers {
+            if let Some(round_trip_ms) = self.loss.answered(answer.id, answer.received, now) {
+                express.round_trip_ms.store(round_trip_ms, Ordering::Relaxed);
+            }
+        }
         if let Some(number) = first_of {
             // The wire's eight bits are enough for the exchange.
             let actions = self.exchange.opened(u32::from(number), now);
@@ -391,7 +397,7 @@ fn probe(path: &mut Path, loss: &mut Loss, express: &Express, now: u64) -> Optio
     }
     while let Some(probe) = path.due(now) {
         if sender.probe(probe.id, probe.size) {
-            loss.probed(probe.id, sender.total());
+            loss.probed(probe.id, sender.total(), now);
         } else {
             path.too_big(probe.size, now);
         }

@@ -9,6 +9,7 @@
 //! ```
 
 mod control;
+mod pace;
 mod receiver;
 mod sender;
 
@@ -65,6 +66,8 @@ pub struct Express {
     epochs: Mutex<Vec<Epoch>>,
     /// Datagrams opened.
     received: AtomicU64,
+    /// The path's, by the last answer to a probe, in ms.
+    round_trip_ms: AtomicU64,
     news: Mutex<News>,
     /// When `News::unknown_epoch` was last told.
     asked_ms: AtomicU64,

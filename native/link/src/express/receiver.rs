@@ -7,12 +7,14 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ipop_base::{Drop, Frame, Ingress, Source};
 use ipop_express::HEADER_LEN;
 use ipop_offload::{Join, Mark};
 use ipop_queue::{Ecn, receive};
 
+use super::pace::Pace;
 use super::sender::{ANSWER_LEN, ENTRY, KIND_ANSWER, KIND_FRAME, KIND_FRAMES, KIND_PIECE, KIND_PROBE, SEEN_ANSWER_LEN};
 use super::{Answer, Epoch, Express, lock};
 use crate::fragment::{PieceHeader, Reassembly};
@@ -20,7 +22,7 @@ use crate::juice_socket::Taken;
 use crate::udp::{self, Address, Train};
 
 /// Trains received before they are worked on: what belongs together may lie in two of them.
-const TRAINS: usize = 4;
+const TRAINS: usize = 8;
 const MIN_FRAME: usize = 14;
 
 thread_local! {
@@ -42,11 +44,14 @@ pub struct Receiver {
     outer: Ecn,
     /// The last frame of which a piece met congestion.
     congested: Option<u32>,
+    pace: Pace,
+    rest: Option<Duration>,
 }
 
 /// What a batch did, told once at its end.
 #[derive(Default)]
 struct Done {
+    datagrams: u64,
     opened: u64,
     left: bool,
 }
@@ -63,6 +68,8 @@ impl Receiver {
             last_from: None,
             outer: Ecn::NotEct,
             congested: None,
+            pace: Pace::default(),
+            rest: None,
         }
     }
 
@@ -91,6 +98,7 @@ impl Receiver {
             let Some(train) = train else { break };
             self.outer = Ecn::of_tos(train.tos);
             for datagram in train.datagrams(buffer) {
+                done.datagrams += 1;
                 if datagram[0] >= KIND_FRAME {
                     self.datagram(datagram, &train.from, &mut epochs, &mut join, &mut done, &mut input);
                 } else if self.taken.leave(datagram, &train.from) {
@@ -111,6 +119,9 @@ impl Receiver {
             self.express.received.fetch_add(done.opened, Ordering::Relaxed);
             self.express.heard();
         }
+        let round_trip_us = self.express.round_trip_ms.load(Ordering::Relaxed) * 1000;
+        let rest_us = self.pace.found(done.datagrams, round_trip_us, self.express.clock.elapsed().as_micros() as u64);
+        self.rest = (rest_us > 0).then_some(Duration::from_micros(rest_us));
     }
 
     fn datagram<'b>(
@@ -243,6 +254,10 @@ impl Source for Receiver {
         BUFFERS.with_borrow_mut(|buffers| self.batch(buffers));
         self.reassembly.expire(self.express.now_ms(), &self.express.drops);
         true
+    }
+
+    fn rest(&self) -> Option<Duration> {
+        self.rest
     }
 }
 
