@@ -8,7 +8,7 @@ import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {ROOMS_DOMAIN, SHA256_DOMAIN} from './prosody.ts';
-import {freePort, listens, makeCertificates, type TestServer} from './server.ts';
+import {freePort, listens, makeCertificates, stopped, type TestServer} from './server.ts';
 
 const START_LIMIT_MS = 20_000;
 
@@ -80,8 +80,15 @@ export class Ejabberd implements TestServer {
     }
   }
 
-  signal(name: NodeJS.Signals): void {
-    this.#child?.kill(name);
+  async freeze(): Promise<void> {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error('ejabberd does not run');
+    process.kill(pid, 'SIGSTOP');
+    await stopped(pid);
+  }
+
+  thaw(): void {
+    this.#child?.kill('SIGCONT');
   }
 
   async kill(): Promise<void> {

@@ -166,14 +166,14 @@ test.serial(
 
 test.serial('a frozen server is noticed by probe, and the session resumes when it thaws', async (t) => {
   const [owner, cabin] = await pair(t);
-  server.signal('SIGSTOP');
-  t.teardown(() => server.signal('SIGCONT'));
+  t.teardown(() => server.thaw());
+  await server.freeze();
   const from = performance.now();
   owner.session.probe();
   await owner.until('offline', ({state}) => state !== 'online');
   const tookMs = performance.now() - from;
   t.true(tookMs > 3_900 && tookMs < 6_000, `${tookMs}`);
-  server.signal('SIGCONT');
+  server.thaw();
   await owner.until('online', ({state}) => state === 'online');
   t.true(
     owner.history.some((line) => line.includes('resumed as')),

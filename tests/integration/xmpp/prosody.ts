@@ -7,7 +7,7 @@ import {chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync,
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {setTimeout as sleep} from 'node:timers/promises';
-import {freePort, listens, makeCertificates, type TestServer} from './server.ts';
+import {freePort, listens, makeCertificates, stopped, type TestServer} from './server.ts';
 
 export const SHA1_DOMAIN = 'sha1.test';
 export const SHA256_DOMAIN = 'sha256.test';
@@ -75,8 +75,13 @@ export class Prosody implements TestServer {
     }
   }
 
-  signal(name: NodeJS.Signals): void {
-    process.kill(this.pid, name);
+  async freeze(): Promise<void> {
+    process.kill(this.pid, 'SIGSTOP');
+    await stopped(this.pid);
+  }
+
+  thaw(): void {
+    process.kill(this.pid, 'SIGCONT');
   }
 
   /** kill -9, and waits until it is gone. */

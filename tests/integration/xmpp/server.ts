@@ -3,9 +3,10 @@
 
 import {execFileSync} from 'node:child_process';
 import {once} from 'node:events';
-import {writeFileSync} from 'node:fs';
+import {readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {connect, createServer, type AddressInfo} from 'node:net';
 import {join} from 'node:path';
+import {until} from '../../lab/wait.ts';
 
 /** A real XMPP server on loopback. */
 export interface TestServer {
@@ -18,11 +19,23 @@ export interface TestServer {
   readonly caFile: string;
   /** Starts the process (again) and waits until it listens. */
   run(): Promise<void>;
-  signal(name: NodeJS.Signals): void;
+  /** Stops the process, and waits until none of its threads runs any more: a signal takes its time. */
+  freeze(): Promise<void>;
+  /** Lets it go on; nothing when it is not frozen. */
+  thaw(): void;
   /** kill -9, and waits until it is gone. */
   kill(): Promise<void>;
   /** Ends it and removes its folder. */
   remove(): void;
+}
+
+/** Waits until no thread of the process runs (proc(5): state T). */
+export async function stopped(pid: number): Promise<void> {
+  await until(`process ${pid} to stop`, 5_000, () =>
+    readdirSync(`/proc/${pid}/task`).every((task) =>
+      /^State:\s+T/m.test(readFileSync(`/proc/${pid}/task/${task}/status`, 'utf8')),
+    ),
+  );
 }
 
 /** A CA (`ca.pem`) and a certificate of its for these names (`server.pem`, `server.key`) in the folder. */

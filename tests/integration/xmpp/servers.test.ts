@@ -150,15 +150,17 @@ for (const name of ['Prosody', 'ejabberd'] as const) {
     `${name}: frozen, it is noticed by a probe, and the session resumes without a flap when it thaws`,
     async (t) => {
       const [owner, cabin] = await pair(t);
-      server().signal('SIGSTOP');
+      // Nothing is on its way any more that could pass for an answer.
+      await talk(cabin, owner, 'before');
       try {
+        await server().freeze();
         const from = performance.now();
         owner.session.probe();
         await owner.until('offline', ({state}) => state !== 'online');
         const tookMs = performance.now() - from;
         t.true(tookMs > 3_900 && tookMs < 6_000, `${tookMs}`);
       } finally {
-        server().signal('SIGCONT');
+        server().thaw();
       }
       await owner.until('online', ({state}) => state === 'online');
       t.true(
