@@ -152,15 +152,15 @@ impl Worker {
         loop {
             let count = match self.wait(&mut events, sources.resting.iter().map(|rest| rest.until).min()) {
                 Ok(count) => count,
-                // Linux < 5.11 has no waits in us: nobody rests there.
-                Err(libc::ENOSYS) => {
+                Err(libc::EINTR) => 0,
+                // Linux < 5.11 has no waits in us, and a sandbox may forbid them: nobody rests there.
+                Err(_) => {
                     can_rest = false;
                     std::mem::take(&mut sources.resting)
                         .iter()
                         .for_each(|rest| self.listen(&sources, rest.token, true));
                     0
                 }
-                Err(_) => 0,
             };
             for event in &events[..count] {
                 if event.u64 != WAKE {
