@@ -4,7 +4,7 @@
 import type {LogLevel} from '../base/log.ts';
 import type {LinkShape} from '../native/datapath.ts';
 import {parseUci, UciError, type UciSection} from './parse.ts';
-import {Report, readSection, type Problem} from './read-section.ts';
+import {isComplete, Report, readSection, type Problem} from './read-section.ts';
 import {MAIN, NETWORK, SECTIONS, type Values} from './schema.ts';
 
 export interface Config {
@@ -104,7 +104,7 @@ function readSections(sections: readonly UciSection[], report: Report, {hostName
   };
 }
 
-/** The enabled networks, in the order of the file. */
+/** The enabled networks that are complete (all are, where ipop is enabled), in the order of the file. */
 function readNetworks(sections: readonly UciSection[], report: Report, ipopEnabled: boolean): NetworkConfig[] {
   const networks: NetworkConfig[] = [];
   for (const section of sections.filter(({type}) => type === 'network')) {
@@ -117,7 +117,7 @@ function readNetworks(sections: readonly UciSection[], report: Report, ipopEnabl
     );
     const before = report.problems.length;
     const values = readSection(section, NETWORK, report, ipopEnabled && !disabled);
-    if (disabled || report.problems.length > before || values.jid === undefined) continue;
+    if (disabled || report.problems.length > before || !isComplete(values, NETWORK)) continue;
     const network = networkOf(name, values);
     for (const other of networks) checkApart(section, network, other, report);
     networks.push(network);

@@ -82,6 +82,11 @@ export function readSection<S extends OptionTable>(
   return values as Values<S>;
 }
 
+/** Whether every required option is there. */
+export function isComplete<S extends OptionTable>(values: Values<S>, table: S): boolean {
+  return Object.entries(table).every(([name, {required}]) => !required || values[name] !== undefined);
+}
+
 function readOption(section: UciSection, option: UciOption, spec: OptionSpec<unknown>, report: Report): unknown {
   const {name, values, line} = option;
   if (values.length > spec.maxItems) {

@@ -78,7 +78,7 @@ function checkValues({networks, name, controlSocket, stateDir}: Config): void {
     holds(/^[a-z0-9_]+$/.test(id), id);
     const {jid, password, server} = account;
     for (const value of [jid, password, room.jid, ...room.members, bridge.tap, ...stun, ...turn]) {
-      holds(value !== '' && clean(value), value);
+      holds(typeof value === 'string' && value !== '' && clean(value), `a value of network ${id}: ${value}`);
     }
     for (const one of [jid, room.jid, ...room.members]) equal(one.split('@').length, 2, one);
     holds(server?.port === undefined || (server.port >= 1 && server.port <= 65535), `port ${server?.port}`);

@@ -142,6 +142,9 @@ test('enabled without a network says so', (t) => {
 
 test('what is not enabled may be incomplete, but not wrong', (t) => {
   t.deepEqual(good("config network 'home'\n").networks, []);
+  const begun = (name: string): string =>
+    `config network '${name}'\n\toption jid '${name}@example.org'\n\toption tap '${name}'\n`;
+  t.deepEqual(good(begun('a') + begun('b')).networks, [], 'two that have no room yet do not share it');
   t.deepEqual(good(`${HEAD}${HOME}config network 'b'\n\toption enabled '0'\n`).networks.length, 1);
   t.is(texts(`${HEAD}${HOME}config network 'b'\n\toption enabled '0'\n\toption mtu 1\n`).length, 1);
 });
