@@ -187,25 +187,44 @@ impl Train {
 
 /// Receives one train; WouldBlock when none waits.
 pub fn receive_train(fd: RawFd, buffer: &mut [u8]) -> io::Result<Train> {
-    let mut from = Address { bytes: [0; Address::MAX], len: 0 };
-    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let mut control = Control::default();
-    // SAFETY: msghdr is plain data, for which all zeroes is a value.
-    let mut message: libc::msghdr = unsafe { mem::zeroed() };
-    message.msg_name = from.bytes.as_mut_ptr().cast();
-    message.msg_namelen = Address::MAX as libc::socklen_t;
-    message.msg_iov = &raw mut iov;
-    message.msg_iovlen = 1;
-    message.msg_control = control.0.as_mut_ptr().cast();
-    message.msg_controllen = mem::size_of_val(&control.0) as _;
-    // SAFETY: all that the message points to lives during the call, which writes no more than the lengths say.
-    let received = unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) };
-    let len = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    receive_each::<1, _>(fd, &mut [buffer])?[0].ok_or_else(|| io::ErrorKind::WouldBlock.into())
+}
+
+/// Receives as many trains as wait and there are buffers, up to N, with one system call; WouldBlock when none waits.
+pub fn receive_each<const N: usize, B: AsMut<[u8]>>(fd: RawFd, buffers: &mut [B]) -> io::Result<[Option<Train>; N]> {
+    let mut from = [Address { bytes: [0; Address::MAX], len: 0 }; N];
+    let mut controls = [const { Control([0; 16]) }; N];
+    // SAFETY: iovec and mmsghdr are plain data, for which all zeroes is a value.
+    let (mut iovs, mut messages): ([libc::iovec; N], [libc::mmsghdr; N]) = unsafe { mem::zeroed() };
+    let count = N.min(buffers.len());
+    for (at, buffer) in buffers.iter_mut().take(N).enumerate() {
+        let (buffer, message) = (buffer.as_mut(), &mut messages[at].msg_hdr);
+        iovs[at] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        message.msg_name = from[at].bytes.as_mut_ptr().cast();
+        message.msg_namelen = Address::MAX as libc::socklen_t;
+        message.msg_iov = &raw mut iovs[at];
+        message.msg_iovlen = 1;
+        message.msg_control = controls[at].0.as_mut_ptr().cast();
+        message.msg_controllen = mem::size_of_val(&controls[at].0) as _;
+    }
+    // SAFETY: all that the messages point to lives during the call, which writes no more than the lengths say.
+    let received =
+        unsafe { libc::recvmmsg(fd, messages.as_mut_ptr(), count as _, libc::MSG_DONTWAIT as _, std::ptr::null_mut()) };
+    let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    let mut trains = [None; N];
+    for (at, message) in messages.iter().enumerate().take(received) {
+        trains[at] = Some(train(&message.msg_hdr, message.msg_len as usize, from[at]));
+    }
+    Ok(trains)
+}
+
+/// What the kernel said of a train.
+fn train(message: &libc::msghdr, len: usize, mut from: Address) -> Train {
     from.len = (message.msg_namelen as usize).min(Address::MAX) as u8;
     let (mut segment, mut tos) = (len.max(1), 0);
-    // SAFETY: the kernel has written whole control messages into `control`, and set their length; these macros stay within it.
+    // SAFETY: the kernel has written whole control messages, and set their length; these macros stay within it.
     unsafe {
-        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+        let mut header = libc::CMSG_FIRSTHDR(message);
         while !header.is_null() {
             let data = libc::CMSG_DATA(header);
             match ((*header).cmsg_level, (*header).cmsg_type) {
@@ -215,10 +234,10 @@ pub fn receive_train(fd: RawFd, buffer: &mut [u8]) -> io::Result<Train> {
                 (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => tos = data.cast::<c_int>().read_unaligned() as u8,
                 _ => {}
             }
-            header = libc::CMSG_NXTHDR(&raw const message, header);
+            header = libc::CMSG_NXTHDR(message, header);
         }
     }
-    Ok(Train { len, segment, from, tos })
+    Train { len, segment, from, tos }
 }
 
 /// Lets the kernel join datagrams of one sender into trains. From now on all reading must be by `receive_train`. False on kernels without.

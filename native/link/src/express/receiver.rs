@@ -19,10 +19,10 @@ use super::sender::{ANSWER_LEN, ENTRY, KIND_ANSWER, KIND_FRAME, KIND_FRAMES, KIN
 use super::{Answer, Epoch, Express, lock};
 use crate::fragment::{PieceHeader, Reassembly};
 use crate::juice_socket::Taken;
-use crate::udp::{self, Address, Train};
+use crate::udp::{self, Address};
 
 /// Trains received before they are worked on: what belongs together may lie in two of them.
-const TRAINS: usize = 8;
+const TRAINS: usize = 16;
 const MIN_FRAME: usize = 14;
 
 thread_local! {
@@ -73,19 +73,8 @@ impl Receiver {
         }
     }
 
-    fn receive(&self, buffers: &mut [Vec<u8>]) -> [Option<Train>; TRAINS] {
-        let mut trains = [None; TRAINS];
-        for (train, buffer) in trains.iter_mut().zip(buffers) {
-            *train = udp::receive_train(self.taken.fd(), buffer).ok();
-            if train.is_none() {
-                break;
-            }
-        }
-        trains
-    }
-
     fn batch(&mut self, buffers: &mut [Vec<u8>]) {
-        let trains = self.receive(buffers);
+        let trains = udp::receive_each(self.taken.fd(), buffers).unwrap_or([None; TRAINS]);
         let express = self.express.clone();
         // Over the whole batch: a key that is forgotten opens nothing afterwards.
         let mut epochs = lock(&express.epochs);
@@ -120,8 +109,8 @@ impl Receiver {
             self.express.heard();
         }
         let round_trip_us = self.express.round_trip_ms.load(Ordering::Relaxed) * 1000;
-        let rest_us = self.pace.found(done.datagrams, round_trip_us, self.express.clock.elapsed().as_micros() as u64);
-        self.rest = (rest_us > 0).then_some(Duration::from_micros(rest_us));
+        let (more, now_us) = (trains[TRAINS - 1].is_some(), self.express.clock.elapsed().as_micros() as u64);
+        self.rest = self.pace.found(done.datagrams, more, round_trip_us, now_us).map(Duration::from_micros);
     }
 
     fn datagram<'b>(
