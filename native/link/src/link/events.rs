@@ -10,6 +10,7 @@ use ipop_offload::Join;
 use super::{CHANNEL_OPEN, Link, MAX_EXCHANGE, MAX_EXCHANGE_LEN, MAX_WAITING, Phase, TRACK_OPEN, lock};
 use crate::agent;
 use crate::carriage::Received;
+use crate::inbound::Packets;
 use crate::sdp::Description;
 
 impl Link {
@@ -182,9 +183,9 @@ impl Link {
     }
 
     /// Packets of the track, in their order. On a worker.
-    pub fn on_packets(&self, packets: &mut [Box<[u8]>], ingress: &mut dyn Ingress) {
+    pub fn on_packets(&self, packets: Packets<'_>, ingress: &mut dyn Ingress) {
         let now = self.now_ms();
-        self.rtp_received.fetch_add(packets.len() as u64, Ordering::Relaxed);
+        self.rtp_received.fetch_add(packets.count as u64, Ordering::Relaxed);
         let mut receiver = lock(&self.receiver);
         let due = receiver.next_ms();
         let mut reports = false;
