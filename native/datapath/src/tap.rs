@@ -22,8 +22,8 @@ use crate::tap_device::TapDevice;
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 256 << 10;
 /// How long the kernel's queue in front of the tap may never be empty before senders of super-frames are told. Shorter costs them throughput,
-/// twice as long is felt by others.
-const STANDING_US: u64 = 10_000;
+/// longer is felt by others where the CPU is slow.
+const STANDING_US: u64 = 20_000;
 
 /// A tap device that is a port of a switch; disabled at first. It is not persistent: it goes with this object.
 pub struct Tap {

@@ -358,6 +358,29 @@ mod tests {
     }
 
     #[test]
+    fn as_many_trains_as_there_is_room_for_are_received_at_once_and_the_others_wait() {
+        let b = UdpSocket::bind("127.0.0.1:0").unwrap();
+        receive_tos(b.as_raw_fd());
+        assert!(receive_trains(b.as_raw_fd()));
+        // Of a sender each, so that none are joined.
+        let senders = [0, 1, 2].map(|tos| {
+            let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+            send_train(sender.as_raw_fd(), &[tos; 100], 100, &address_of(&b), tos).unwrap();
+            sender.local_addr().ok()
+        });
+        let mut buffers = [(); 2].map(|()| vec![0; TRAIN_BUFFER]);
+        for expected in [&[0u8, 1][..], &[2]] {
+            let trains = receive_each::<2, _>(b.as_raw_fd(), &mut buffers).unwrap();
+            assert_eq!(trains.iter().flatten().count(), expected.len());
+            for ((train, buffer), n) in trains.into_iter().flatten().zip(&buffers).zip(expected) {
+                assert_eq!((train.len, train.tos, train.from.to_std()), (100, *n, senders[usize::from(*n)]));
+                assert_eq!(buffer[..100], [*n; 100]);
+            }
+        }
+        assert_eq!(receive_each::<2, _>(b.as_raw_fd(), &mut buffers).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
     fn an_empty_datagram_is_a_train_without_datagrams() {
         let (a, b) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
         assert!(receive_trains(b.as_raw_fd()));
