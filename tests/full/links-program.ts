@@ -15,7 +15,7 @@ import {RecordReader} from '../../src/native/codec.ts';
 import {OUT_FLOOD, type NativeEvent, type PortId, type SwitchId} from '../../src/native/datapath.ts';
 import {Native} from '../../src/native/native.ts';
 import {koffiHost} from '../contract/host-koffi.ts';
-import {pool} from '../lab/wait.ts';
+import {pool, until} from '../lab/wait.ts';
 
 /** What one batch left behind. */
 export interface Weight {
@@ -149,13 +149,11 @@ async function talk({a: left, b: right}: Lane, a: Ear, b: Ear): Promise<void> {
   const frame = new Uint8Array(200).fill(7);
   frame.set([255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 1, 0x88, 0xb5]);
   native.writeMemory(left.port, frame);
-  const end = performance.now() + STEP_MS;
-  for (;;) {
+  const isHere = (): boolean => {
     const heard = native.readMemory(right.port);
-    if (heard !== undefined && hex(heard) === hex(frame)) break;
-    if (performance.now() > end) throw new Error(`link ${a.link}: the frame did not arrive`);
-    await sleep(2);
-  }
+    return heard !== undefined && hex(heard) === hex(frame);
+  };
+  await until(`the frame over link ${a.link}`, STEP_MS, isHere, 2);
 }
 
 async function life(lane: Lane, number: number): Promise<void> {

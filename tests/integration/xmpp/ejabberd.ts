@@ -2,34 +2,26 @@
 // An ejabberd of its own on loopback: temporary folder, own CA, direct TLS and STARTTLS, one domain, one MUC service.
 
 import {spawn, type ChildProcess} from 'node:child_process';
-import {once} from 'node:events';
-import {mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {mkdtempSync, readFileSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
-import {setTimeout as sleep} from 'node:timers/promises';
 import {ROOMS_DOMAIN, SHA256_DOMAIN} from './prosody.ts';
-import {freePort, listens, makeCertificates, stopped, type TestServer} from './server.ts';
+import {freePorts, makeCertificates, TestServer} from './server.ts';
 
-const START_LIMIT_MS = 20_000;
-
-export class Ejabberd implements TestServer {
+export class Ejabberd extends TestServer {
   readonly name = 'ejabberd';
-  readonly folder: string;
-  readonly port: number;
-  readonly starttlsPort: number;
   readonly #accounts: Readonly<Record<string, string>>;
-  #child: ChildProcess | undefined;
+  #said = '';
 
   private constructor(folder: string, ports: readonly [number, number], accounts: Readonly<Record<string, string>>) {
-    this.folder = folder;
-    [this.port, this.starttlsPort] = ports;
+    super(folder, ports);
     this.#accounts = accounts;
   }
 
   /** Starts a server with these accounts (JID -> password), all of SHA256_DOMAIN. */
   static async start(accounts: Readonly<Record<string, string>>): Promise<Ejabberd> {
     const folder = mkdtempSync(join(tmpdir(), 'ipop-ejabberd-'));
-    const server = new Ejabberd(folder, [await freePort(), await freePort()], accounts);
+    const server = new Ejabberd(folder, await freePorts(), accounts);
     try {
       makeCertificates(folder, [SHA256_DOMAIN, ROOMS_DOMAIN]);
       const [key, certificate] = ['server.key', 'server.pem'].map((name) => readFileSync(join(folder, name), 'utf8'));
@@ -43,12 +35,16 @@ export class Ejabberd implements TestServer {
     }
   }
 
-  get caFile(): string {
-    return join(this.folder, 'ca.pem');
+  protected log(): string {
+    return this.#said;
+  }
+
+  protected override isPrepared(): boolean {
+    return this.#said.includes('\nready\n');
   }
 
   /** Without ejabberdctl, which wants the package's own user and folders. Accounts that are there already stay as they are. */
-  async run(): Promise<void> {
+  protected launch(): ChildProcess {
     const made = Object.entries(this.#accounts).map(([jid, password]) => {
       const [user = '', domain = ''] = jid.split('@');
       const secret = Buffer.from(password).toString('base64');
@@ -67,43 +63,11 @@ export class Ejabberd implements TestServer {
         EJABBERD_LOG_PATH: join(this.folder, 'ejabberd.log'),
       },
     });
-    this.#child = child;
-    process.once('exit', () => child.kill('SIGKILL'));
-    let said = '';
-    const hear = (data: Buffer): void => void (said = (said + data.toString()).slice(-4_000));
+    this.#said = '';
+    const hear = (data: Buffer): void => void (this.#said = (this.#said + data.toString()).slice(-4_000));
     child.stdout.on('data', hear);
     child.stderr.on('data', hear);
-    const deadline = Date.now() + START_LIMIT_MS;
-    while (!said.includes('\nready\n') || !(await listens(this.port)) || !(await listens(this.starttlsPort))) {
-      if (child.exitCode !== null || Date.now() > deadline) throw new Error(`ejabberd did not start:\n${said}`);
-      await sleep(50);
-    }
-  }
-
-  async freeze(): Promise<void> {
-    const pid = this.#child?.pid;
-    if (pid === undefined) throw new Error('ejabberd does not run');
-    process.kill(pid, 'SIGSTOP');
-    await stopped(pid);
-  }
-
-  thaw(): void {
-    this.#child?.kill('SIGCONT');
-  }
-
-  async kill(): Promise<void> {
-    const child = this.#child;
-    this.#child = undefined;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = once(child, 'exit');
-    child.kill('SIGKILL');
-    await exited;
-  }
-
-  remove(): void {
-    this.#child?.kill('SIGKILL');
-    this.#child = undefined;
-    rmSync(this.folder, {recursive: true, force: true});
+    return child;
   }
 
   #config(): string {

@@ -2,35 +2,23 @@
 // A Prosody of its own on loopback: temporary folder, own CA, direct TLS, two domains (one for each password hash), one MUC service.
 
 import {execFileSync, spawn, type ChildProcess} from 'node:child_process';
-import {once} from 'node:events';
-import {chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
-import {setTimeout as sleep} from 'node:timers/promises';
-import {freePort, listens, makeCertificates, stopped, type TestServer} from './server.ts';
+import {freePorts, makeCertificates, TestServer} from './server.ts';
 
 export const SHA1_DOMAIN = 'sha1.test';
 export const SHA256_DOMAIN = 'sha256.test';
 export const ROOMS_DOMAIN = 'rooms.sha256.test';
-const START_LIMIT_MS = 15_000;
+const REGISTER_LIMIT_MS = 15_000;
 
-export class Prosody implements TestServer {
+export class Prosody extends TestServer {
   readonly name = 'Prosody';
-  readonly folder: string;
-  readonly port: number;
-  readonly starttlsPort: number;
-  #child: ChildProcess | undefined;
-
-  private constructor(folder: string, port: number, starttlsPort: number) {
-    this.folder = folder;
-    this.port = port;
-    this.starttlsPort = starttlsPort;
-  }
 
   /** Starts a server with these accounts (JID -> password). */
   static async start(accounts: Readonly<Record<string, string>>): Promise<Prosody> {
     const folder = mkdtempSync(join(tmpdir(), 'ipop-prosody-'));
-    const server = new Prosody(folder, await freePort(), await freePort());
+    const server = new Prosody(folder, await freePorts());
     try {
       makeCertificates(folder, [SHA1_DOMAIN, SHA256_DOMAIN, ROOMS_DOMAIN]);
       mkdirSync(join(folder, 'data'));
@@ -45,66 +33,21 @@ export class Prosody implements TestServer {
     }
   }
 
-  get caFile(): string {
-    return join(this.folder, 'ca.pem');
-  }
-
-  get pid(): number {
-    const pid = this.#child?.pid;
-    if (pid === undefined) throw new Error('Prosody does not run');
-    return pid;
-  }
-
-  /** Everything it logged. */
-  log(): string {
+  protected log(): string {
     return readFileSync(join(this.folder, 'prosody.log'), 'utf8');
   }
 
-  /** Starts the process (again) and waits until it listens. */
-  async run(): Promise<void> {
-    const child = spawn('prosody', ['--config', join(this.folder, 'prosody.cfg.lua'), '-F'], {
+  protected launch(): ChildProcess {
+    return spawn('prosody', ['--config', join(this.folder, 'prosody.cfg.lua'), '-F'], {
       stdio: 'ignore',
       ...(process.getuid?.() === 0 ? ids() : {}),
     });
-    this.#child = child;
-    process.once('exit', () => child.kill('SIGKILL'));
-    const deadline = Date.now() + START_LIMIT_MS;
-    while (!(await listens(this.port))) {
-      if (child.exitCode !== null || Date.now() > deadline) throw new Error(`Prosody did not start:\n${this.log()}`);
-      await sleep(50);
-    }
-  }
-
-  async freeze(): Promise<void> {
-    process.kill(this.pid, 'SIGSTOP');
-    await stopped(this.pid);
-  }
-
-  thaw(): void {
-    process.kill(this.pid, 'SIGCONT');
-  }
-
-  /** kill -9, and waits until it is gone. */
-  async kill(): Promise<void> {
-    const child = this.#child;
-    this.#child = undefined;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
-    const exited = once(child, 'exit');
-    child.kill('SIGKILL');
-    await exited;
-  }
-
-  /** Ends it and removes its folder. */
-  remove(): void {
-    this.#child?.kill('SIGKILL');
-    this.#child = undefined;
-    rmSync(this.folder, {recursive: true, force: true});
   }
 
   #addAccount(jid: string, password: string): void {
     const [user = '', domain = ''] = jid.split('@');
     const args = ['--config', join(this.folder, 'prosody.cfg.lua'), 'register', user, domain, password];
-    execFileSync('prosodyctl', args, {stdio: 'pipe', timeout: START_LIMIT_MS});
+    execFileSync('prosodyctl', args, {stdio: 'pipe', timeout: REGISTER_LIMIT_MS});
   }
 
   #config(): string {

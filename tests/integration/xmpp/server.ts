@@ -1,41 +1,90 @@
 // SPDX-License-Identifier: MIT
 // What the test servers have in common.
 
-import {execFileSync} from 'node:child_process';
+import {execFileSync, type ChildProcess} from 'node:child_process';
 import {once} from 'node:events';
-import {readdirSync, readFileSync, writeFileSync} from 'node:fs';
+import {readdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
 import {connect, createServer, type AddressInfo} from 'node:net';
 import {join} from 'node:path';
-import {until} from '../../lab/wait.ts';
+import {Hopeless, until} from '../../lab/wait.ts';
+
+const START_LIMIT_MS = 20_000;
 
 /** A real XMPP server on loopback. */
-export interface TestServer {
-  readonly name: string;
+export abstract class TestServer {
+  abstract readonly name: string;
+  readonly folder: string;
   /** Direct TLS. */
   readonly port: number;
   readonly starttlsPort: number;
-  readonly folder: string;
-  /** PEM file of its authority. */
-  readonly caFile: string;
-  /** Starts the process (again) and waits until it listens. */
-  run(): Promise<void>;
-  /** Stops the process, and waits until none of its threads runs any more: a signal takes its time. */
-  freeze(): Promise<void>;
-  /** Lets it go on; nothing when it is not frozen. */
-  thaw(): void;
-  /** kill -9, and waits until it is gone. */
-  kill(): Promise<void>;
-  /** Ends it and removes its folder. */
-  remove(): void;
-}
+  #child: ChildProcess | undefined;
 
-/** Waits until no thread of the process runs (proc(5): state T). */
-export async function stopped(pid: number): Promise<void> {
-  await until(`process ${pid} to stop`, 5_000, () =>
-    readdirSync(`/proc/${pid}/task`).every((task) =>
-      /^State:\s+T/m.test(readFileSync(`/proc/${pid}/task/${task}/status`, 'utf8')),
-    ),
-  );
+  protected constructor(folder: string, [port, starttlsPort]: readonly [number, number]) {
+    this.folder = folder;
+    this.port = port;
+    this.starttlsPort = starttlsPort;
+  }
+
+  /** Starts the process. */
+  protected abstract launch(): ChildProcess;
+
+  /** What it said so far. */
+  protected abstract log(): string;
+
+  /** Whether it has done all that is to be done before it is used, but for listening. */
+  protected isPrepared(): boolean {
+    return true;
+  }
+
+  /** PEM file of its authority. */
+  get caFile(): string {
+    return join(this.folder, 'ca.pem');
+  }
+
+  /** Starts the process (again) and waits until it listens. */
+  async run(): Promise<void> {
+    const child = this.launch();
+    this.#child = child;
+    process.once('exit', () => child.kill('SIGKILL'));
+    await until(`${this.name} to listen`, START_LIMIT_MS, async () => {
+      if (child.exitCode !== null) throw new Hopeless(`${this.name} did not start:\n${this.log()}`);
+      return this.isPrepared() && (await listens(this.port)) && (await listens(this.starttlsPort));
+    });
+  }
+
+  /** Stops the process, and waits until none of its threads runs any more (proc(5): state T): a signal takes its time. */
+  async freeze(): Promise<void> {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error(`${this.name} does not run`);
+    process.kill(pid, 'SIGSTOP');
+    await until(`${this.name} to stop`, 5_000, () =>
+      readdirSync(`/proc/${pid}/task`).every((task) =>
+        /^State:\s+T/m.test(readFileSync(`/proc/${pid}/task/${task}/status`, 'utf8')),
+      ),
+    );
+  }
+
+  /** Lets it go on; nothing when it is not frozen. */
+  thaw(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  /** kill -9, and waits until it is gone. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = once(child, 'exit');
+    child.kill('SIGKILL');
+    await exited;
+  }
+
+  /** Ends it and removes its folder. */
+  remove(): void {
+    this.#child?.kill('SIGKILL');
+    this.#child = undefined;
+    rmSync(this.folder, {recursive: true, force: true});
+  }
 }
 
 /** A CA (`ca.pem`) and a certificate of its for these names (`server.pem`, `server.key`) in the folder. */
@@ -50,7 +99,12 @@ export function makeCertificates(folder: string, names: readonly string[]): void
   openssl('x509', '-req', '-in', 'server.csr', ...ca, '-out', 'server.pem');
 }
 
-export async function freePort(): Promise<number> {
+/** Two ports of loopback that nobody listens on. */
+export async function freePorts(): Promise<[number, number]> {
+  return [await freePort(), await freePort()];
+}
+
+async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const {port} = server.address() as AddressInfo;
@@ -59,7 +113,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-export function listens(port: number): Promise<boolean> {
+function listens(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1', () => resolve(true));
     socket.on('connect', () => socket.destroy());
