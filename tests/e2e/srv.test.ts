@@ -5,6 +5,7 @@
 //                                                                      +-- [ boat ] masquerade -- h1     its own has none
 
 import {readFileSync} from 'node:fs';
+import {startDnsmasq} from '../lab/dnsmasq.ts';
 import {Internet} from '../lab/internet.ts';
 import {groupOf, IpopNode} from '../lab/ipopd.ts';
 import type {Proc} from '../lab/proc.ts';
@@ -16,23 +17,14 @@ const TARGET = `xmpp.${DOMAIN}`;
 
 const world = worldOf(import.meta.filename, TWO_SITES);
 
-async function startNameServer(address: string, ...records: readonly string[]): Promise<Proc> {
-  const dns = world().internet.server.spawn(`dns-${address}`, [
-    'dnsmasq',
-    '--keep-in-foreground',
-    '--conf-file=/dev/null',
-    '--user=root',
-    '--log-facility=-',
+function startNameServer(address: string, ...records: readonly string[]): Promise<Proc> {
+  return startDnsmasq(world().internet.server, `dns-${address}`, /started, version/, [
     '--log-queries',
     '--no-resolv',
     '--no-hosts',
     `--listen-address=${address}`,
-    '--bind-interfaces',
-    '--pid-file=',
     ...records,
   ]);
-  await dns.waitLog(/started, version/, 5_000);
-  return dns;
 }
 
 /** The same node, on a router that asks this name server. */

@@ -8,6 +8,7 @@
 // All sites are to become one Ethernet, so all LANs use one subnet: router n has 192.168.50.n and fd50::n,
 // its hosts 192.168.50.n1 and .n2, fd50::n1 and ::n2.
 
+import {startDnsmasq} from './dnsmasq.ts';
 import {connect, Netns} from './netns.ts';
 import {routerRules, type NatKind} from './nat.ts';
 import type {Internet} from './internet.ts';
@@ -103,27 +104,18 @@ export class Site {
     };
   }
 
-  /** Starts a DHCP server (dnsmasq) on br-lan with an address range of this site's own. */
-  async startDhcp(): Promise<Proc> {
+  /** Starts a DHCP server on br-lan with an address range of this site's own. */
+  startDhcp(): Promise<Proc> {
     const first = 200 + 5 * this.index;
-    const dhcp = this.router.spawn('dhcp', [
-      'dnsmasq',
-      '--keep-in-foreground',
-      '--conf-file=/dev/null',
-      '--user=root',
-      '--log-facility=-',
+    return startDnsmasq(this.router, 'dhcp', /DHCP, sockets bound exclusively|DHCP, IP range/, [
       '--log-dhcp',
       '--port=0',
       '--interface=br-lan',
-      '--bind-interfaces',
       `--dhcp-range=192.168.50.${first},192.168.50.${first + 4},10m`,
       '--dhcp-authoritative',
       '--no-ping',
       `--dhcp-leasefile=${this.router.lab.dir}/${this.name}.leases`,
-      '--pid-file=',
     ]);
-    await dhcp.waitLog(/DHCP, sockets bound exclusively|DHCP, IP range/, 5_000);
-    return dhcp;
   }
 
   #addHost(lab: Lab, number: number): Host {

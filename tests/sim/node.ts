@@ -85,7 +85,8 @@ export class SimNode {
   }
 }
 
-const INFO: LinkInfo = {
+/** A link that is up, over SRTP. */
+export const UP: LinkInfo = {
   state: 'up',
   local: '',
   remote: '',
@@ -110,7 +111,7 @@ export function infoOf(port: Port | undefined, now: number): LinkInfo | undefine
   const {node, address, relayed, heardAt} = port;
   const remoteType = relayed ? 'relay' : 'srflx';
   const path = {local: `${node.name}:${address}`, remote: 'there:1', remoteType};
-  return {...INFO, ...path, localGone: address !== node.address, silentMs: now - heardAt};
+  return {...UP, ...path, localGone: address !== node.address, silentMs: now - heardAt};
 }
 
 /** Another version's offers and answers are not read. */

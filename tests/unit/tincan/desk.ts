@@ -7,6 +7,7 @@ import type {LinkInfo} from '../../../src/native/datapath.ts';
 import {signDescription} from '../../../src/tincan/identity.ts';
 import {LinkManager, type LinkManagerOptions} from '../../../src/tincan/link-manager.ts';
 import type {LinkEffect, Signal, SignedDescription} from '../../../src/tincan/types.ts';
+import {UP} from '../../sim/node.ts';
 import {newIdentity, sha256, verifyEd25519} from '../../sim/world.ts';
 import {type Identity, offerOf} from './signed.ts';
 
@@ -14,24 +15,7 @@ export const [low, high] = [newIdentity(), newIdentity()].sort((a, b) => (a.id <
   Identity,
   Identity,
 ];
-export const INFO: LinkInfo = {
-  state: 'up',
-  local: '192.0.2.2:5000',
-  remote: '198.51.100.7:41022',
-  localType: 'host',
-  remoteType: 'srflx',
-  carriage: 'srtp',
-  carriageWhy: '',
-  cipher: '',
-  datagramBytes: 0,
-  rtpSent: 0,
-  rtpReceived: 0,
-  ssrcChanges: 0,
-  silentMs: 0,
-  localGone: false,
-  lossPermille: undefined,
-  throttled: false,
-};
+export const INFO: LinkInfo = {...UP, local: '192.0.2.2:5000', remote: '198.51.100.7:41022'};
 export const LOCAL = offerOf(low, high.id).description;
 export const JID = 'peer@example.org/ipop-1';
 export const HOST = 'candidate:1 1 UDP 2122317823 192.0.2.2 5000 typ host';
