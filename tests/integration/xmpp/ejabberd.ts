@@ -10,6 +10,7 @@ import {freePorts, makeCertificates, TestServer} from './server.ts';
 
 export class Ejabberd extends TestServer {
   readonly name = 'ejabberd';
+  protected readonly startLimitMs = 20_000;
   readonly #accounts: Readonly<Record<string, string>>;
   #said = '';
 

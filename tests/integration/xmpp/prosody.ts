@@ -10,10 +10,11 @@ import {freePorts, makeCertificates, TestServer} from './server.ts';
 export const SHA1_DOMAIN = 'sha1.test';
 export const SHA256_DOMAIN = 'sha256.test';
 export const ROOMS_DOMAIN = 'rooms.sha256.test';
-const REGISTER_LIMIT_MS = 15_000;
+const START_LIMIT_MS = 15_000;
 
 export class Prosody extends TestServer {
   readonly name = 'Prosody';
+  protected readonly startLimitMs = START_LIMIT_MS;
 
   /** Starts a server with these accounts (JID -> password). */
   static async start(accounts: Readonly<Record<string, string>>): Promise<Prosody> {
@@ -47,7 +48,7 @@ export class Prosody extends TestServer {
   #addAccount(jid: string, password: string): void {
     const [user = '', domain = ''] = jid.split('@');
     const args = ['--config', join(this.folder, 'prosody.cfg.lua'), 'register', user, domain, password];
-    execFileSync('prosodyctl', args, {stdio: 'pipe', timeout: REGISTER_LIMIT_MS});
+    execFileSync('prosodyctl', args, {stdio: 'pipe', timeout: START_LIMIT_MS});
   }
 
   #config(): string {

@@ -8,11 +8,11 @@ import {connect, createServer, type AddressInfo} from 'node:net';
 import {join} from 'node:path';
 import {Hopeless, until} from '../../lab/wait.ts';
 
-const START_LIMIT_MS = 20_000;
-
 /** A real XMPP server on loopback. */
 export abstract class TestServer {
   abstract readonly name: string;
+  /** How long it may take to start. */
+  protected abstract readonly startLimitMs: number;
   readonly folder: string;
   /** Direct TLS. */
   readonly port: number;
@@ -46,9 +46,10 @@ export abstract class TestServer {
     const child = this.launch();
     this.#child = child;
     process.once('exit', () => child.kill('SIGKILL'));
-    await until(`${this.name} to listen`, START_LIMIT_MS, async () => {
+    await until(`${this.name} to listen`, this.startLimitMs, async () => {
       if (child.exitCode !== null) throw new Hopeless(`${this.name} did not start:\n${this.log()}`);
-      return this.isPrepared() && (await listens(this.port)) && (await listens(this.starttlsPort));
+      if (this.isPrepared() && (await listens(this.port)) && (await listens(this.starttlsPort))) return true;
+      throw new Error(`it said\n${this.log()}`);
     });
   }
 
