@@ -193,7 +193,7 @@ pub fn receive_train(fd: RawFd, buffer: &mut [u8]) -> io::Result<Train> {
 /// Receives as many trains as wait and there are buffers, up to N, with one system call; WouldBlock when none waits.
 pub fn receive_each<const N: usize, B: AsMut<[u8]>>(fd: RawFd, buffers: &mut [B]) -> io::Result<[Option<Train>; N]> {
     let mut from = [Address { bytes: [0; Address::MAX], len: 0 }; N];
-    let mut controls = [const { Control([0; 16]) }; N];
+    let mut controls: [Control; N] = std::array::from_fn(|_| Control::default());
     // SAFETY: iovec and mmsghdr are plain data, for which all zeroes is a value.
     let (mut iovs, mut messages): ([libc::iovec; N], [libc::mmsghdr; N]) = unsafe { mem::zeroed() };
     let count = N.min(buffers.len());
@@ -240,7 +240,7 @@ fn train(message: &libc::msghdr, len: usize, mut from: Address) -> Train {
     Train { len, segment, from, tos }
 }
 
-/// Lets the kernel join datagrams of one sender into trains. From now on all reading must be by `receive_train`. False on kernels without.
+/// Lets the kernel join datagrams of one sender into trains. From now on all reading must be by `receive_train` or `receive_each`. False on kernels without.
 pub fn receive_trains(fd: RawFd) -> bool {
     !is_plain() && set(fd, libc::SOL_UDP, UDP_GRO, 1)
 }
